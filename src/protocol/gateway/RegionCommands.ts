@@ -8,24 +8,8 @@
  */
 import { Context, Effect, Option, Schema } from "effect"
 import { ResourceKey } from "../resource/Resource.ts"
+import { InvalidManifest } from "../resource/Violation.ts"
 import type { StoredRecord } from "../store/ResourceStore.ts"
-
-/** One wrong field: where, which rule, and what would be right. */
-export const FieldViolation = Schema.Struct({
-  /** Path in the manifest, as `spec.ips[0]`. */
-  field: Schema.String,
-  /** CamelCase and stable: Required, Invalid, Immutable, Unknown, … */
-  rule: Schema.String,
-  /** What is wrong and how to put it right. */
-  message: Schema.String,
-})
-export type FieldViolation = typeof FieldViolation.Type
-
-/** The request's manifest breaks rules. At most 64 violations are told. */
-export class Invalid extends Schema.TaggedError<Invalid>()("Invalid", {
-  key: ResourceKey,
-  violations: Schema.Array(FieldViolation),
-}) {}
 
 export class NotFound extends Schema.TaggedError<NotFound>()("NotFound", { key: ResourceKey }) {}
 
@@ -61,7 +45,7 @@ export class Unavailable extends Schema.TaggedError<Unavailable>()("Unavailable"
 }) {}
 
 export type CommandError =
-  | Invalid
+  | InvalidManifest
   | NotFound
   | AlreadyAttached
   | NotAttached
@@ -73,7 +57,7 @@ export type CommandError =
 
 /** A union of all of them, for whoever has to carry them over a wire. */
 export const CommandErrorSchema = Schema.Union([
-  Invalid,
+  InvalidManifest,
   NotFound,
   AlreadyAttached,
   NotAttached,

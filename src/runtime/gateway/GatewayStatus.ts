@@ -11,15 +11,13 @@ import {
   ResourceInfoSchema,
   RetryInfoSchema,
 } from "#gen/google/rpc/error_details_pb.ts"
-import { type CommandError, FieldViolation } from "#protocol/gateway/RegionCommands.ts"
+import type { CommandError } from "#protocol/gateway/RegionCommands.ts"
 import type { ResourceKey } from "#protocol/resource/Resource.ts"
+import { maxViolations, type Violation } from "#protocol/resource/Violation.ts"
 import type { Compacted, StoreUnavailable } from "#protocol/store/ResourceStore.ts"
 import { detail, detailsOf, GrpcError } from "#runtime/grpc/GrpcError.ts"
 
 const domain = "ferrite.dev"
-
-/** More than these are wrong: the rest is told once these are right. */
-export const maxViolations = 64
 
 /** For people: `Network default/net-a`, `Node host-1`. */
 export const describeKey = (key: ResourceKey): string =>
@@ -37,17 +35,17 @@ const reason = (name: string, metadata: Record<string, string> = {}) =>
 
 const retry = (millis: number) => detail(RetryInfoSchema, { retryDelay: durationFromMs(millis) })
 
-export const invalid = (about: string, violations: ReadonlyArray<FieldViolation>): GrpcError => {
+export const invalid = (about: string, violations: ReadonlyArray<Violation>): GrpcError => {
   const told = violations.slice(0, maxViolations)
   return GrpcError.of(
     grpc.status.INVALID_ARGUMENT,
-    `${about}: ${told.map((each) => `${each.field}: ${each.message}`).join("; ")}`,
+    `${about} is not valid: ${told.map(({ field, message }) => (field === "" ? message : `${field}: ${message}`)).join("; ")}`,
     [
       detail(BadRequestSchema, {
         fieldViolations: told.map((each) => ({
           field: each.field,
           description: each.message,
-          reason: each.rule,
+          reason: each.reason,
         })),
       }),
     ],
@@ -61,8 +59,8 @@ const unavailable = (why: string): GrpcError => GrpcError.of(grpc.status.UNAVAIL
 
 export const toGrpc = (error: CommandError | StoreUnavailable | Compacted): GrpcError => {
   switch (error._tag) {
-    case "Invalid":
-      return invalid(describeKey(error.key), error.violations)
+    case "InvalidManifest":
+      return invalid(error.subject, error.violations)
     case "NotFound":
       return notFound(error.key)
     case "AlreadyAttached":
@@ -111,6 +109,13 @@ export const toGrpc = (error: CommandError | StoreUnavailable | Compacted): Grpc
   }
 }
 
+/** A wrong field as a client reads it; `reason` may be one that this client does not know yet. */
+export const FieldViolation = Schema.Struct({
+  field: Schema.String,
+  reason: Schema.String,
+  message: Schema.String,
+})
+
 /** A gateway's refusal as its client sees it. */
 export class GatewayProblem extends Schema.TaggedError<GatewayProblem>()("GatewayProblem", {
   /** Name of the gRPC status, as INVALID_ARGUMENT. */
@@ -128,7 +133,7 @@ export const fromGrpc = (error: GrpcError): GatewayProblem => {
   const violations = detailsOf(error, BadRequestSchema).flatMap((bad) =>
     bad.fieldViolations.map((each) => ({
       field: each.field,
-      rule: each.reason,
+      reason: each.reason,
       message: each.description,
     })),
   )
