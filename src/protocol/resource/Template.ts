@@ -9,7 +9,8 @@ import { parsePrefix, widthOf } from "../net/Address.ts"
 import { LabelSelector } from "./LabelSelector.ts"
 import { Annotations, DnsLabel, Labels, Uid } from "./Names.ts"
 import { IpFamily, IpPrefix, LocalReference } from "./Values.ts"
-import { forbids, type Partly, type Path, type Report } from "./Violation.ts"
+import { forbids } from "./SchemaReport.ts"
+import type { Partly, Path, Report } from "./Violation.ts"
 
 const TemplateMetadata = Schema.Struct({
   labels: Schema.optionalKey(Labels),
