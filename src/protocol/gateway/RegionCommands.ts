@@ -7,6 +7,7 @@
  * same answer again.
  */
 import { Context, Effect, Option, Schema } from "effect"
+import type { AppliedManifest } from "../resource/Decode.ts"
 import { ResourceKey } from "../resource/Resource.ts"
 import { InvalidManifest } from "../resource/Violation.ts"
 import type { StoredRecord } from "../store/ResourceStore.ts"
@@ -68,19 +69,6 @@ export const CommandErrorSchema = Schema.Union([
   Unavailable,
 ])
 
-/** A manifest as a user gave it, checked and defaulted: what `apply` writes. It carries no status. */
-export interface Draft {
-  readonly key: ResourceKey
-  readonly apiVersion: string
-  readonly labels: Readonly<Record<string, string>>
-  readonly annotations: Readonly<Record<string, string>>
-  /** The manifest's `metadata.uid`: refuse another one. */
-  readonly uid: string | undefined
-  /** The manifest's `metadata.resourceVersion`: refuse where the resource moved on. */
-  readonly resourceVersion: string | undefined
-  readonly spec: unknown
-}
-
 export interface CommandOptions {
   /** At most 128 bytes. Repeating a command with the same id gives the first answer. */
   readonly commandId: string | undefined
@@ -91,7 +79,8 @@ export interface ApplyOptions extends CommandOptions {
   readonly dryRun: boolean
 }
 
-export type Outcome = "Created" | "Configured" | "Unchanged"
+/** As `apply` of the resource protocol answers. */
+export type Outcome = "created" | "configured" | "unchanged"
 
 export interface Applied {
   /** Its value is a `Manifest`. */
@@ -114,7 +103,7 @@ export interface InterfaceName {
 export class RegionCommands extends Context.Service<
   RegionCommands,
   {
-    readonly apply: (draft: Draft, options: ApplyOptions) => Effect.Effect<Applied, CommandError>
+    readonly apply: (manifest: AppliedManifest, options: ApplyOptions) => Effect.Effect<Applied, CommandError>
     /** Marks for deletion. None: it is gone already, nothing held it. `uid`: refuse another one. */
     readonly delete: (
       key: ResourceKey,
