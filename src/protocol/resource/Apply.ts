@@ -12,9 +12,9 @@ import type { Manifest, Metadata } from "./Resource.ts"
 import { InvalidManifest, makeReport } from "./Violation.ts"
 
 /** What an Apply makes of the stored manifest. `changed` false: nothing is to be written. */
-export interface Outcome {
+export interface Applied {
   readonly manifest: Manifest
-  readonly outcome: "created" | "configured" | "unchanged"
+  readonly outcome: "Created" | "Configured" | "Unchanged"
   readonly changed: boolean
 }
 
@@ -41,10 +41,10 @@ export const apply = (
   applied: AppliedManifest,
   nowMicros: number,
   uid: string,
-): Result.Result<Outcome, InvalidManifest> => {
+): Result.Result<Applied, InvalidManifest> => {
   const { kind, namespace, name } = applied.key
   const definition = kindOf(kind)
-  const spec: JsonObject = { ...applied.spec }
+  const spec: JsonObject = isObject(applied.spec) ? { ...applied.spec } : {}
   for (const field of definition?.keptFields ?? []) {
     const present = isObject(stored?.spec) ? stored.spec[field] : undefined
     if (spec[field] === undefined && present !== undefined) spec[field] = present
@@ -76,15 +76,14 @@ export const apply = (
     return Result.fail(new InvalidManifest({ subject: subjectOf(manifest), violations }))
   }
   const allowed = stored === undefined ? Result.succeed(undefined) : validateUpdate(stored, manifest)
-  return Result.map(allowed, (): Outcome => {
+  return Result.map(allowed, (): Applied => {
     const changed = stored === undefined || !sameJson(stored, manifest)
     return {
       manifest,
-      outcome: stored === undefined ? "created" : changed ? "configured" : "unchanged",
+      outcome: stored === undefined ? "Created" : changed ? "Configured" : "Unchanged",
       changed,
     }
   })
 }
 
-const isEmpty = (map: Readonly<Record<string, string>> | undefined): map is undefined =>
-  map === undefined || Object.keys(map).length === 0
+const isEmpty = (map: Readonly<Record<string, string>>): boolean => Object.keys(map).length === 0

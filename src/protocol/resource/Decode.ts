@@ -14,15 +14,18 @@ import type { ResourceKey } from "./Resource.ts"
 import { reportIssue } from "./SchemaReport.ts"
 import { InvalidManifest, makeReport, type Report } from "./Violation.ts"
 
-/** A manifest as a user may write it, decoded and defaulted. */
+/** A manifest as a user gave it, decoded, defaulted and checked. It carries no status. */
 export interface AppliedManifest {
   readonly key: ResourceKey
   readonly apiVersion: string
-  readonly labels: Readonly<Record<string, string>> | undefined
-  readonly annotations: Readonly<Record<string, string>> | undefined
-  readonly spec: JsonObject
+  readonly labels: Readonly<Record<string, string>>
+  readonly annotations: Readonly<Record<string, string>>
+  /** Satisfies the kind's schema. */
+  readonly spec: unknown
   /** Of the resource that is meant, where the document says it: another one is not changed. */
   readonly uid: string | undefined
+  /** Revision of the store that the document was read at, where it says so: whoever writes compares. */
+  readonly resourceVersion: string | undefined
 }
 
 export interface DecodeOptions {
@@ -39,11 +42,11 @@ const AppliedMetadata = Schema.Struct({
   labels: Schema.optionalKey(Labels),
   annotations: Schema.optionalKey(Annotations),
   uid: Schema.optionalKey(Schema.String),
+  resourceVersion: Schema.optionalKey(Schema.String),
 })
 
 /** Set by the region, dropped from documents. */
 const serverMetadata = [
-  "resourceVersion",
   "generation",
   "creationTimestamp",
   "deletionTimestamp",
@@ -126,7 +129,9 @@ const decodeMetadata = (document: JsonObject, kind: AnyKind, report: Report, opt
   }
   checkPart(AppliedMetadata, metadata, ["metadata"], report)
 
-  const { name, namespace } = metadata as { readonly name?: string; readonly namespace?: string }
+  // What is left of it is what the schema found good.
+  const good = metadata as typeof AppliedMetadata.Type
+  const { name, namespace } = good
   if (name === undefined || name === "") {
     if (isObject(given)) report.add(["metadata", "name"], "Required", "is missing")
   } else {
@@ -142,7 +147,7 @@ const decodeMetadata = (document: JsonObject, kind: AnyKind, report: Report, opt
     )
   }
   return {
-    metadata,
+    metadata: good,
     name: name ?? "",
     namespace: kind.namespaced ? (namespace ?? options.namespace ?? "default") : "",
   }
@@ -185,10 +190,11 @@ export const decodeManifest = (
   return Result.succeed({
     key: { kind: kind.kind, namespace, name },
     apiVersion: kind.apiVersion,
-    labels: metadata["labels"] as AppliedManifest["labels"],
-    annotations: metadata["annotations"] as AppliedManifest["annotations"],
+    labels: metadata.labels ?? {},
+    annotations: metadata.annotations ?? {},
     spec,
-    uid: metadata["uid"] as string | undefined,
+    uid: metadata.uid,
+    resourceVersion: metadata.resourceVersion,
   })
 }
 

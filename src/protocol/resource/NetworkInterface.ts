@@ -74,6 +74,8 @@ export const Attachment = Schema.Struct({
   /** As the dataplane named it: TAP, PCI address, socket. */
   device: Schema.optionalKey(Schema.String),
   underlayAddress: Schema.optionalKey(Schema.String),
+  /** Of the HostInterface that the host was asked for last; reports about older ones say nothing. */
+  generation: Schema.optionalKey(Schema.Int),
   /** When the region accepted what the host was then asked for. */
   acceptedMicros: Schema.optionalKey(Micros),
   /** When the host's dataplane acknowledged it. */
