@@ -1,0 +1,138 @@
+/* ferrite-dataplane: the packet engine and the server that programs it.
+ *
+ * Three kinds of threads: this one is the control thread, the only one that calls the engine; gRPC's own threads
+ * take calls and hand them to it as commands; the engine's worker moves packets. One more waits for signals.
+ */
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <thread>
+#include <unistd.h>
+
+#include "control/log.h"
+#include "control/options.h"
+#include "grpc/server.hpp"
+#include "grpc/version.hpp"
+
+namespace {
+
+int refuse(const char *what, const char *why)
+{
+	log_error(what, "error=\"%s\"", why);
+	return 1;
+}
+
+ferrite_engine_config engine_config(const control_options &options, const char *name)
+{
+	ferrite_engine_config config{};
+
+	config.name = name;
+	config.underlay_prefix = options.underlay;
+	config.uplink = options.uplink;
+	config.mtu = options.mtu;
+	std::memcpy(config.dns4, options.dns4, sizeof config.dns4);
+	config.dns4_count = options.dns4_count;
+	std::memcpy(config.dns6, options.dns6, sizeof config.dns6);
+	config.dns6_count = options.dns6_count;
+	config.start_worker = true;
+	return config;
+}
+
+int add_ports(struct control *control, const control_options &options)
+{
+	for (unsigned i = 0; i < options.port_count; ++i) {
+		const control_option_port &port = options.ports[i];
+		char error[FERRITE_ERROR_TEXT] = "";
+
+		if (control_port_add(control, port.name, port.device, port.has_mac ? &port.mac : nullptr, error) != 0)
+			return refuse("--port cannot be opened", (std::string(port.name) + ": " + error).c_str());
+		log_info("port", "name=%s device=%s", port.name, port.device);
+	}
+	return 0;
+}
+
+/* Serves until a signal comes. The signals are blocked in every thread; the waiting one takes them. */
+int serve(struct control *control, ferrite::ServiceContext &shared, const char *address, const sigset_t &signals)
+{
+	ferrite::Server server(shared);
+	std::string error;
+
+	if (!server.start(address, error))
+		return refuse("cannot serve", error.c_str());
+	std::thread waiter([&] {
+		int signal = 0;
+
+		sigwait(&signals, &signal);
+		log_info("stopping", "signal=%d", signal);
+		/* Whoever signals twice does not want to wait. */
+		std::signal(SIGTERM, SIG_DFL);
+		std::signal(SIGINT, SIG_DFL);
+		pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
+		server.stop();
+	});
+
+	shared.queue.run(control);
+	waiter.join();
+	return 0;
+}
+
+int run(const control_options &options)
+{
+	ferrite::ServiceContext shared;
+	char hostname[64] = "ferrite";
+	char engine_error[FERRITE_ERROR_TEXT] = "";
+	std::string error;
+	sigset_t signals;
+
+	std::signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+	gethostname(hostname, sizeof hostname - 1);
+	const char *name = options.name[0] != 0 ? options.name : hostname;
+	ferrite_engine_config config = engine_config(options, name);
+
+	/* Before the engine takes devices: a second start must not touch those of the first. */
+	if (!ferrite::claim_address(options.grpc, error))
+		return refuse("cannot serve", error.c_str());
+	shared.underlay_prefix = options.underlay;
+	if (ferrite_engine_start(&config, &shared.engine, engine_error) != 0)
+		return refuse("the engine did not start", engine_error);
+	struct control *control = control_create(shared.engine);
+	int failed = control == nullptr ? refuse("the control layer did not start", "no memory")
+					: add_ports(control, options);
+
+	log_info("started", "name=%s version=%s uplink=%s mtu=%u", name, ferrite::version, options.uplink,
+		 unsigned{options.mtu});
+	if (failed == 0)
+		failed = serve(control, shared, options.grpc, signals);
+	control_destroy(control);
+	ferrite_engine_stop(shared.engine);
+	log_info("stopped", "name=%s", name);
+	return failed;
+}
+
+} // namespace
+
+int main(int count, char **arguments)
+{
+	static control_options options;
+	char error[OPTIONS_ERROR_TEXT];
+
+	switch (control_options_parse(count, arguments, &options, error)) {
+	case OPTIONS_RUN:
+		return run(options);
+	case OPTIONS_HELP:
+		std::fputs(control_options_help(), stdout);
+		return 0;
+	case OPTIONS_VERSION:
+		std::printf("ferrite-dataplane %s\n", ferrite::version);
+		return 0;
+	case OPTIONS_ERROR:
+		break;
+	}
+	std::fprintf(stderr, "ferrite-dataplane: %s\n", error);
+	return 2;
+}

@@ -1,0 +1,298 @@
+#include "fake_engine.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FAKE_PORTS = 64, FAKE_INTERFACES = 64, FAKE_ROUTES = 4096 };
+
+struct fake_port {
+	bool used;
+	bool busy;
+	char device[FERRITE_DEVICE_TEXT];
+};
+
+struct fake_interface {
+	bool used;
+	struct ferrite_interface_config config;
+	ferrite_ipv6 underlay;
+	uint16_t generation;
+};
+
+struct ferrite_engine {
+	ferrite_ipv6 prefix;
+	int fail[FAKE_CALLS];
+	struct fake_port ports[FAKE_PORTS + 1];
+	struct fake_interface interfaces[FAKE_INTERFACES + 1];
+	struct ferrite_route routes[FAKE_ROUTES];
+	unsigned route_count;
+};
+
+static int take_failure(struct ferrite_engine *engine, enum fake_call call)
+{
+	int error = engine->fail[call];
+
+	engine->fail[call] = 0;
+	return error;
+}
+
+void fake_engine_fail_next(struct ferrite_engine *engine, enum fake_call call, int error)
+{
+	engine->fail[call] = error;
+}
+
+unsigned fake_engine_ports(const struct ferrite_engine *engine)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 1; i <= FAKE_PORTS; ++i)
+		count += engine->ports[i].used;
+	return count;
+}
+
+unsigned fake_engine_interfaces(const struct ferrite_engine *engine)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 1; i <= FAKE_INTERFACES; ++i)
+		count += engine->interfaces[i].used;
+	return count;
+}
+
+unsigned fake_engine_routes(const struct ferrite_engine *engine)
+{
+	return engine->route_count;
+}
+
+int ferrite_engine_start(const struct ferrite_engine_config *config, struct ferrite_engine **engine,
+			 char error[FERRITE_ERROR_TEXT])
+{
+	*engine = calloc(1, sizeof **engine);
+	if (*engine == NULL) {
+		snprintf(error, FERRITE_ERROR_TEXT, "no memory");
+		return -ENOMEM;
+	}
+	(*engine)->prefix = config->underlay_prefix;
+	return 0;
+}
+
+void ferrite_engine_stop(struct ferrite_engine *engine)
+{
+	free(engine);
+}
+
+unsigned ferrite_engine_poll(struct ferrite_engine *engine)
+{
+	(void)engine;
+	return 0;
+}
+
+int ferrite_port_open(struct ferrite_engine *engine, const char *device, const ferrite_mac *mac, uint32_t *port,
+		      char error[FERRITE_ERROR_TEXT])
+{
+	int failed = take_failure(engine, FAKE_PORT_OPEN);
+	uint32_t at = 1;
+
+	(void)mac;
+	if (failed != 0) {
+		snprintf(error, FERRITE_ERROR_TEXT, "as the test asked");
+		return failed;
+	}
+	while (at <= FAKE_PORTS && engine->ports[at].used)
+		++at;
+	if (at > FAKE_PORTS) {
+		snprintf(error, FERRITE_ERROR_TEXT, "no port free");
+		return -ENOSPC;
+	}
+	engine->ports[at] = (struct fake_port){.used = true};
+	snprintf(engine->ports[at].device, sizeof engine->ports[at].device, "%s", strchr(device, ':') + 1);
+	*port = at;
+	return 0;
+}
+
+int ferrite_port_info(struct ferrite_engine *engine, uint32_t port, struct ferrite_port_info *info)
+{
+	memset(info, 0, sizeof *info);
+	memcpy(info->device, engine->ports[port].device, sizeof info->device);
+	info->mac = (ferrite_mac){{0x02, 0, 0, 0, 0, (uint8_t)port}};
+	return 0;
+}
+
+int ferrite_port_close(struct ferrite_engine *engine, uint32_t port)
+{
+	int failed = take_failure(engine, FAKE_PORT_CLOSE);
+
+	if (failed != 0)
+		return failed;
+	if (engine->ports[port].busy)
+		return -EBUSY;
+	engine->ports[port].used = false;
+	return 0;
+}
+
+static int key_order(const struct ferrite_route_key *one, const struct ferrite_route_key *other)
+{
+	int order;
+
+	if (one->vni != other->vni)
+		return one->vni < other->vni ? -1 : 1;
+	if (one->family != other->family)
+		return one->family < other->family ? -1 : 1;
+	order = memcmp(one->prefix, other->prefix, sizeof one->prefix);
+	return order != 0 ? order : (int)one->length - (int)other->length;
+}
+
+/* Where the key is or would be. */
+static unsigned position(const struct ferrite_engine *engine, const struct ferrite_route_key *key, bool *found)
+{
+	unsigned at = 0;
+
+	while (at < engine->route_count && key_order(&engine->routes[at].key, key) < 0)
+		++at;
+	*found = at < engine->route_count && key_order(&engine->routes[at].key, key) == 0;
+	return at;
+}
+
+static void take_out(struct ferrite_engine *engine, unsigned at)
+{
+	engine->route_count--;
+	memmove(&engine->routes[at], &engine->routes[at + 1],
+		(engine->route_count - at) * sizeof *engine->routes);
+}
+
+static int put(struct ferrite_engine *engine, const struct ferrite_route *route, bool replace)
+{
+	bool found;
+	unsigned at = position(engine, &route->key, &found);
+
+	if (found && (!replace || engine->routes[at].local))
+		return -EEXIST;
+	if (!found && engine->route_count == FAKE_ROUTES)
+		return -ENOSPC;
+	if (!found) {
+		memmove(&engine->routes[at + 1], &engine->routes[at],
+			(engine->route_count - at) * sizeof *engine->routes);
+		engine->route_count++;
+	}
+	engine->routes[at] = *route;
+	return 0;
+}
+
+static struct ferrite_route local_route(const struct ferrite_interface_config *config, uint8_t family)
+{
+	struct ferrite_route route = {.key = {.vni = config->vni, .family = family}, .local = true};
+
+	route.key.length = family == 4 ? 32 : 128;
+	memcpy(route.key.prefix, family == 4 ? config->ipv4.bytes : config->ipv6.bytes, family == 4 ? 4 : 16);
+	return route;
+}
+
+static bool is_zero(const uint8_t *bytes, size_t length)
+{
+	while (length > 0 && bytes[length - 1] == 0)
+		--length;
+	return length == 0;
+}
+
+int ferrite_interface_add(struct ferrite_engine *engine, const struct ferrite_interface_config *config,
+			  uint32_t *index, ferrite_ipv6 *underlay)
+{
+	int failed = take_failure(engine, FAKE_INTERFACE_ADD);
+	struct fake_interface *interface;
+	struct ferrite_route route;
+	uint32_t at = 1;
+
+	if (failed != 0)
+		return failed;
+	while (at <= FAKE_INTERFACES && engine->interfaces[at].used)
+		++at;
+	if (at > FAKE_INTERFACES)
+		return -ENOSPC;
+	interface = &engine->interfaces[at];
+	interface->used = true;
+	interface->config = *config;
+	interface->generation++;
+	interface->underlay = config->preferred_underlay;
+	if (is_zero(interface->underlay.bytes, 16)) {
+		memcpy(interface->underlay.bytes, engine->prefix.bytes, 8);
+		interface->underlay.bytes[8] = 0xd0;
+		interface->underlay.bytes[9] = 1;
+		interface->underlay.bytes[12] = (uint8_t)interface->generation;
+		interface->underlay.bytes[15] = (uint8_t)at;
+	}
+	engine->ports[config->port].busy = true;
+	route = local_route(config, 4);
+	if (!is_zero(config->ipv4.bytes, 4))
+		put(engine, &route, false);
+	route = local_route(config, 6);
+	if (!is_zero(config->ipv6.bytes, 16))
+		put(engine, &route, false);
+	*index = at;
+	*underlay = interface->underlay;
+	return 0;
+}
+
+int ferrite_interface_remove(struct ferrite_engine *engine, uint32_t index)
+{
+	struct fake_interface *interface = &engine->interfaces[index];
+	bool found;
+
+	for (uint8_t family = 4; family <= 6; family += 2) {
+		struct ferrite_route route = local_route(&interface->config, family);
+		unsigned at = position(engine, &route.key, &found);
+
+		if (found && engine->routes[at].local)
+			take_out(engine, at);
+	}
+	interface->used = false;
+	engine->ports[interface->config.port].busy = false;
+	return take_failure(engine, FAKE_INTERFACE_REMOVE);
+}
+
+int ferrite_route_put(struct ferrite_engine *engine, const struct ferrite_route *route, bool replace)
+{
+	int failed = take_failure(engine, FAKE_ROUTE_PUT);
+
+	return failed != 0 ? failed : put(engine, route, replace);
+}
+
+int ferrite_route_remove(struct ferrite_engine *engine, const struct ferrite_route_key *key)
+{
+	bool found;
+	unsigned at = position(engine, key, &found);
+
+	if (!found)
+		return -ENOENT;
+	if (engine->routes[at].local)
+		return -EPERM;
+	take_out(engine, at);
+	return 0;
+}
+
+unsigned ferrite_route_clear(struct ferrite_engine *engine, uint32_t vni)
+{
+	unsigned removed = 0;
+
+	for (unsigned at = engine->route_count; at-- > 0;)
+		if (engine->routes[at].key.vni == vni && !engine->routes[at].local) {
+			take_out(engine, at);
+			++removed;
+		}
+	return removed;
+}
+
+void ferrite_route_each(struct ferrite_engine *engine, uint32_t vni,
+			bool (*visit)(void *context, const struct ferrite_route *route), void *context)
+{
+	for (unsigned at = 0; at < engine->route_count; ++at)
+		if ((vni == 0 || engine->routes[at].key.vni == vni) && !visit(context, &engine->routes[at]))
+			return;
+}
+
+void ferrite_counters_each(struct ferrite_engine *engine,
+			   void (*visit)(void *context, const char *name, uint64_t value), void *context)
+{
+	visit(context, "stage.encap.packets", fake_engine_interfaces(engine));
+	visit(context, "drop.route_miss", 0);
+}
