@@ -80,7 +80,7 @@ export interface ApplyOptions extends CommandOptions {
 }
 
 /** As `apply` of the resource protocol answers. */
-export type Outcome = "created" | "configured" | "unchanged"
+export type Outcome = "Created" | "Configured" | "Unchanged"
 
 export interface Applied {
   /** Its value is a `Manifest`. */

@@ -158,9 +158,9 @@ const reading = <A, R>(effect: Effect.Effect<A, StoreUnavailable | Compacted, R>
   Effect.mapError(effect, toGrpc)
 
 const outcomes: Readonly<Record<Commands.Outcome, Outcome>> = {
-  created: Outcome.CREATED,
-  configured: Outcome.CONFIGURED,
-  unchanged: Outcome.UNCHANGED,
+  Created: Outcome.CREATED,
+  Configured: Outcome.CONFIGURED,
+  Unchanged: Outcome.UNCHANGED,
 }
 
 const apply = Effect.fn("Gateway.apply")(function* (request: {
