@@ -53,7 +53,7 @@ const run = (host: Host.Host, dataplane: TinyDataplane, now = 0): number => {
 const start = (dataplane: TinyDataplane, remembered: ReadonlyArray<HostInterface> = []) => {
   const host = Host.make(parsePrefix("fd00:f:1::/64")!)
   HostDesire.restore(host, { interfaces: remembered, removed: [], revision: 1 })
-  host.tables.setLevel()
+  for (const vni of [200, 201]) host.tables.setLevel(vni, true)
   HostBatch.observe(host, listing(dataplane), true, at(0))
   HostReports.tellAll(host)
   return host
@@ -99,7 +99,7 @@ describe("the actors of a host", () => {
               HostDesire.remove(host, uidOf(one.n))
               break
             case "learn":
-              HostDesire.learn(host, [change(one.vni, `10.0.0.${one.n}/32`, ...one.hops)])
+              HostDesire.learn(host, { changes: [change(one.vni, `10.0.0.${one.n}/32`, ...one.hops)] })
               break
             case "run":
               run(host, dataplane, now)
@@ -271,20 +271,19 @@ describe("the actors of a host", () => {
     const dataplane = tinyDataplane()
     const before = start(dataplane, [nic(1)])
     run(before, dataplane)
-    HostDesire.learn(before, [
-      change(200, "10.0.0.8/32", "fd00:f:2::8"),
-      change(200, "10.0.0.9/32", "fd00:f:2::9"),
-    ])
+    HostDesire.learn(before, {
+      changes: [change(200, "10.0.0.8/32", "fd00:f:2::8"), change(200, "10.0.0.9/32", "fd00:f:2::9")],
+    })
     run(before, dataplane)
 
     const host = Host.make(parsePrefix("fd00:f:1::/64")!)
     HostDesire.restore(host, { interfaces: [nic(1)], removed: [], revision: 1 })
     HostBatch.observe(host, listing(dataplane), true, at(0))
     assert.strictEqual(run(host, dataplane), 0)
-    HostDesire.learn(host, [change(200, "10.0.0.9/32", "fd00:f:3::9")])
+    HostDesire.learn(host, { changes: [change(200, "10.0.0.9/32", "fd00:f:3::9")] })
     assert.strictEqual(run(host, dataplane), 1, "a known destination follows its new hop")
     assert.strictEqual(dataplane.routes.size, 2)
-    host.tables.setLevel()
+    HostDesire.learn(host, { changes: [], level: [200] })
     run(host, dataplane)
     assert.deepStrictEqual([...dataplane.routes.keys()], ["200 10.0.0.9/32"])
   })
@@ -293,20 +292,22 @@ describe("the actors of a host", () => {
     const dataplane = tinyDataplane()
     const host = start(dataplane, [nic(1)])
     run(host, dataplane)
-    HostDesire.learn(host, [change(200, "10.0.0.8/32", "fd00:f:2::8")])
+    HostDesire.learn(host, { changes: [change(200, "10.0.0.8/32", "fd00:f:2::8")] })
     run(host, dataplane, 5)
     assert.deepStrictEqual(HostReports.allRouteEntries(host, 0), [
       { vni: 200, prefix: "10.0.0.8/32", nextHop: "fd00:f:2::8", removed: false, programmedMicros: 5000 },
     ])
     assert.deepStrictEqual(HostReports.takeRouteEntries(host, 0), [])
-    HostDesire.learn(host, [change(200, "10.0.0.8/32"), change(200, "10.0.0.9/32", "fd00:f:2::9")])
+    HostDesire.learn(host, {
+      changes: [change(200, "10.0.0.8/32"), change(200, "10.0.0.9/32", "fd00:f:2::9")],
+    })
     run(host, dataplane, 6)
     assert.deepStrictEqual(
       HostReports.takeRouteEntries(host, 0).map(({ prefix, removed }) => `${prefix} ${removed}`),
       ["10.0.0.8/32 true", "10.0.0.9/32 false"],
     )
     HostReports.tellNobody(host)
-    HostDesire.learn(host, [change(200, "10.0.0.9/32")])
+    HostDesire.learn(host, { changes: [change(200, "10.0.0.9/32")] })
     run(host, dataplane, 7)
     assert.isTrue(host.tables.untold.isEmpty())
   })

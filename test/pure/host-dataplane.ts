@@ -86,7 +86,7 @@ export const applyOne = (dataplane: TinyDataplane, operation: Operation): Operat
       interfaces.delete(operation.id)
       const { vni } = there.spec
       if (!hasVni(vni))
-        for (const route of [...routes.values()]) if (route.vni === vni) routes.delete(key(vni, route.prefix))
+        for (const route of routes.values()) if (route.vni === vni) routes.delete(key(vni, route.prefix))
       return done
     }
     case "PutRoute": {

@@ -56,7 +56,7 @@ const viewOf = (dataplane: TinyDataplane, asked: Asked): HostView => {
     known,
     underlay,
     complete: asked.complete ?? true,
-    level: asked.level ?? true,
+    isLevel: () => asked.level ?? true,
   }
 }
 

@@ -38,17 +38,17 @@ const failed = (refusal: Refusal, before: Failure | undefined, moment: Moment): 
 export const observe = (host: Host, listing: DataplaneListing, fresh: boolean, moment: Moment): void => {
   const { tables } = host
   const there = new Map(listing.interfaces.map((state) => [state.spec.id, state]))
-  for (const uid of [...tables.observed.keys()]) if (!there.has(uid)) tables.setObserved(uid, undefined)
+  for (const uid of tables.observed.keys()) if (!there.has(uid)) tables.setObserved(uid, undefined)
   for (const [uid, state] of there) {
     const before = tables.observed.get(uid)
     if (before?.underlayAddress !== state.underlayAddress) host.realisedMicros.set(uid, moment.nowMicros)
     tables.setObserved(uid, state)
   }
-  for (const uid of [...host.realisedMicros.keys()]) if (!there.has(uid)) host.realisedMicros.delete(uid)
+  for (const uid of host.realisedMicros.keys()) if (!there.has(uid)) host.realisedMicros.delete(uid)
 
   const routes = new Set(listing.routes.map(({ prefix, vni }) => `${vni} ${prefix}`))
-  for (const [vni, table] of [...tables.programmed]) {
-    for (const prefix of [...table.keys()]) {
+  for (const [vni, table] of tables.programmed) {
+    for (const prefix of table.keys()) {
       if (!routes.has(`${vni} ${prefix}`)) tables.setProgrammed(vni, prefix, undefined)
     }
   }
@@ -240,7 +240,7 @@ const interfaceGone = (host: Host, uid: string): void => {
   const { vni } = before.spec
   // A dataplane may forget a VNI with its last interface: its routes count as gone and are put again.
   if (!tables.isThere(vni)) {
-    for (const prefix of [...(tables.programmed.get(vni)?.keys() ?? [])]) {
+    for (const prefix of tables.programmed.get(vni)?.keys() ?? []) {
       tables.setProgrammed(vni, prefix, undefined)
     }
   }

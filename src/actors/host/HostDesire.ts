@@ -2,7 +2,7 @@
  * What a host is asked for: by its journal, by a controller, by the reflectors. Writes it down and wakes whom it
  * concerns; decides nothing.
  */
-import type { RouteChange } from "#protocol/metalbond/RouteDistribution.ts"
+import type { RouteUpdate } from "#protocol/metalbond/RouteDistribution.ts"
 import type { HostInterface } from "#protocol/node/HostInterface.ts"
 import { maxHostInterfaces } from "#protocol/node/NodeMessages.ts"
 import { planSubscriptions } from "./Announcements.ts"
@@ -67,13 +67,14 @@ export const caughtUp = (host: Host, revision: number): void => {
   host.tables.setComplete()
 }
 
-/** Changes of routes. Those of a VNI that is not asked for (any more) are nobody's. */
-export const learn = (host: Host, changes: ReadonlyArray<RouteChange>): void => {
-  for (const { nextHops, prefix, vni } of changes) {
+/** News of routes. Those of a VNI that is not asked for (any more) are nobody's. */
+export const learn = (host: Host, update: RouteUpdate): void => {
+  for (const { nextHops, prefix, vni } of update.changes) {
     if (!host.subscriptions.has(vni)) continue
     host.routeFailures.delete(`${vni} ${prefix}`)
     host.tables.setKnown(vni, prefix, nextHops)
   }
+  for (const vni of update.level ?? []) if (host.subscriptions.has(vni)) host.tables.setLevel(vni, true)
 }
 
 /** The VNIs to ask reflectors for, where that has changed. Routes of VNIs that leave are forgotten here too. */
@@ -83,8 +84,8 @@ export const takeSubscriptions = (host: Host): ReadonlySet<number> | undefined =
   if (wanted.size === before.size && [...wanted].every((vni) => before.has(vni))) return undefined
   for (const vni of before) {
     if (wanted.has(vni)) continue
-    for (const prefix of [...(host.tables.known.get(vni)?.keys() ?? [])])
-      host.tables.setKnown(vni, prefix, [])
+    host.tables.setLevel(vni, false)
+    for (const prefix of host.tables.known.get(vni)?.keys() ?? []) host.tables.setKnown(vni, prefix, [])
   }
   host.subscriptions = wanted
   return wanted

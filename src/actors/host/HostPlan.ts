@@ -72,7 +72,7 @@ export const wantedNextHop = (
   const hops = view.known.get(vni)?.get(prefix)
   if (hops !== undefined) return chooseNextHop(hops, view.underlay)
   // What nobody has spoken of yet is kept while somebody may still do so.
-  return view.level ? undefined : view.programmed.get(vni)?.get(prefix)?.nextHop
+  return view.isLevel(vni) ? undefined : view.programmed.get(vni)?.get(prefix)?.nextHop
 }
 
 export const planHost = (

@@ -36,8 +36,8 @@ export interface HostTables extends HostView, Locals {
   readonly setKnown: (vni: number, prefix: string, hops: ReadonlyArray<NextHop>) => void
   /** From now on what is there and not asked for goes. */
   readonly setComplete: () => void
-  /** From now on routes that nobody tells of go. */
-  readonly setLevel: () => void
+  /** Whether routes of this VNI that nobody tells of may go. */
+  readonly setLevel: (vni: number, level: boolean) => void
   /** Every route of the VNI is to be looked at. */
   readonly markVni: (vni: number) => void
 }
@@ -85,7 +85,7 @@ export const make = (underlay: Prefix): HostTables => {
   const asked = tally<number>()
   const there = tally<number>()
   let complete = false
-  let level = false
+  const level = new Set<number>()
   let digest = 0n
 
   const markVni = (vni: number) => {
@@ -123,15 +123,13 @@ export const make = (underlay: Prefix): HostTables => {
     get complete() {
       return complete
     },
-    get level() {
-      return level
-    },
     get digest() {
       return digest
     },
     isLocal: (vni, prefix) => local.has(`${vni} ${prefix}`),
     inUse,
     isThere: (vni) => there.has(vni),
+    isLevel: (vni) => level.has(vni),
     markVni,
     setDesired: (uid, value) => {
       const before = desired.get(uid)
@@ -165,11 +163,12 @@ export const make = (underlay: Prefix): HostTables => {
       for (const uid of observed.keys()) if (!desired.has(uid)) uids.add(uid)
       for (const vni of programmed.keys()) if (!inUse(vni)) markVni(vni)
     },
-    setLevel: () => {
-      if (level) return
-      level = true
-      for (const [vni, table] of programmed) {
-        for (const prefix of table.keys()) if (!known.get(vni)?.has(prefix)) routes.add(vni, prefix)
+    setLevel: (vni, now) => {
+      if (!now) return void level.delete(vni)
+      if (level.has(vni)) return
+      level.add(vni)
+      for (const prefix of programmed.get(vni)?.keys() ?? []) {
+        if (!known.get(vni)?.has(prefix)) routes.add(vni, prefix)
       }
     },
   }

@@ -30,8 +30,8 @@ export interface HostView {
   readonly underlay: Prefix
   /** `desired` is all there is: interfaces that it does not name may go. */
   readonly complete: boolean
-  /** `known` is all there is: routes that it does not name may go. */
-  readonly level: boolean
+  /** Of this VNI `known` is all there is: routes that it does not name may go. */
+  readonly isLevel: (vni: number) => boolean
 }
 
 /** An interface that is there and stays: as it is asked for, or not known to be unwanted. */
