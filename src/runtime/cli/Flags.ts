@@ -15,8 +15,8 @@ export const gateway = Flag.String("gateway").pipe(
 export const namespace = Flag.String("namespace").pipe(
   Flag.withAlias("n"),
   Flag.withMetavar("NAMESPACE"),
-  Flag.withDescription("Namespace of the resources"),
-  Flag.withDefault("default"),
+  Flag.withDescription("Namespace of the resources (default: default)"),
+  Flag.optional,
 )
 
 export const allNamespaces = Flag.Boolean("all-namespaces").pipe(
@@ -68,3 +68,11 @@ export const timeout = (standard: string) =>
         : Effect.succeed(duration)
     }),
   )
+
+export const wait = (what: string) =>
+  Flag.Boolean("wait").pipe(Flag.withDescription(what), Flag.withDefault(false))
+
+export const headers = Flag.Boolean("headers").pipe(
+  Flag.withDescription("The line of column names above a table"),
+  Flag.withDefault(true),
+)

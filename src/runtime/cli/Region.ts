@@ -27,30 +27,26 @@ export const gatewayAddress = Effect.fnUntraced(function* (flag: Option.Option<s
   return Option.match(demo, { onNone: () => defaultGateway, onSome: (text) => text.trim() })
 })
 
-/** A client of the region that the flag, the environment or a running demo names. */
-export const connect = Effect.fnUntraced(function* (flag: Option.Option<string>) {
-  const address = yield* gatewayAddress(flag)
-  const { make } = yield* Effect.promise(() => import("../gateway/GatewayClient.ts"))
-  const client: GatewayClient = yield* make(address)
-  return { address, client }
-})
-
-/** No region at the address: says so, and how to get one. */
-export const explainUnavailable =
-  (address: string) =>
-  <A, E, R>(effect: Effect.Effect<A, E | GatewayProblem, R>) =>
-    Effect.catchIf(
-      effect,
-      (error): error is GatewayProblem =>
-        typeof error === "object" &&
-        error !== null &&
-        (error as GatewayProblem)._tag === "GatewayProblem" &&
-        ((error as GatewayProblem).status === "UNAVAILABLE" ||
-          (error as GatewayProblem).status === "DEADLINE_EXCEEDED"),
-      (problem) =>
-        Effect.fail(
-          failed(`the region at ${address} does not answer: ${problem.message}`, [
+/**
+ * Runs a command against the region that the flag, the environment or a running demo names. Where none answers,
+ * says so, and how to get one.
+ */
+export const withRegion = <A, E extends { readonly _tag: string }, R>(
+  flag: Option.Option<string>,
+  use: (client: GatewayClient) => Effect.Effect<A, E | GatewayProblem, R>,
+) =>
+  Effect.gen(function* () {
+    const address = yield* gatewayAddress(flag)
+    const { make } = yield* Effect.promise(() => import("../gateway/GatewayClient.ts"))
+    const client = yield* make(address)
+    return yield* Effect.mapError(use(client), (error) =>
+      isAway(error)
+        ? failed(`the region at ${address} does not answer: ${error.message}`, [
             "Start one with `ferrite demo` or `ferrite controller`, or name another with --gateway or FERRITE_GATEWAY.",
-          ]),
-        ),
+          ])
+        : error,
     )
+  }).pipe(Effect.scoped)
+
+const isAway = (error: { readonly _tag: string }): error is GatewayProblem =>
+  error._tag === "GatewayProblem" && (error as GatewayProblem).status === "UNAVAILABLE"

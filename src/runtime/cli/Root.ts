@@ -1,8 +1,16 @@
 /** The tree of commands. */
 import { Command } from "effect/cli"
+import { apply } from "./commands/apply.ts"
+import { attach, detach } from "./commands/attach.ts"
+import { remove } from "./commands/delete.ts"
+import { describe } from "./commands/describe.ts"
+import { get } from "./commands/get.ts"
 import { version } from "./commands/version.ts"
 
 export const ferrite = Command.make("ferrite").pipe(
   Command.withDescription("Virtual networks for VMs and bare metal"),
-  Command.withSubcommands([version]),
+  Command.withSubcommands([
+    { group: "Resources", commands: [get, describe, apply, remove, attach, detach] },
+    { group: "This machine", commands: [version] },
+  ]),
 )
