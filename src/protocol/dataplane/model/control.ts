@@ -83,22 +83,23 @@ const optionalAddress = (
   return isZero(bytes) ? undefined : format(bytes)
 }
 
-const sizeOf = (text: string): number => new TextEncoder().encode(text).length
-const maxVni = 0xffffff
+/** Names are C strings in the native engine: bounded bytes, none of them zero. */
+const named = (text: string, least: number, most: number): boolean => {
+  const size = new TextEncoder().encode(text).length
+  return size >= least && size <= most && !text.includes("\0")
+}
 
-/** Canonical spec, or the text of the first check that fails. */
+/** Canonical spec, or the text of the first check that fails. Any VNI of 32 bits will do, as in dpservice. */
 export const checkInterface = (spec: InterfaceSpec): InterfaceSpec | string => {
-  if (!/^[A-Za-z0-9_-]*$/.test(spec.id)) return "Invalid interface_id"
-  if (spec.vni < 1 || spec.vni > maxVni) return "VNI exceeds 24-bit range"
+  if (!/^[A-Za-z0-9_-]{1,63}$/.test(spec.id)) return "Invalid interface_id"
   const ipv4 = optionalAddress(spec.ipv4, parseIpv4)
   if (typeof ipv4 === "object") return "Invalid ipv4_config.primary_address"
   const ipv6 = optionalAddress(spec.ipv6, parseIpv6)
   if (typeof ipv6 === "object") return "Invalid ipv6_config.primary_address"
   if (ipv4 === undefined && ipv6 === undefined)
     return "Invalid ipv4_config.primary_address and ipv6_config.primary_address combination"
-  if (sizeOf(spec.device) < 1 || sizeOf(spec.device) > 63) return "Invalid device_name"
-  if (sizeOf(spec.id) < 1 || sizeOf(spec.id) > 63) return "Invalid interface_id"
-  if (spec.hostname !== undefined && sizeOf(spec.hostname) > 63) return "Invalid hostname"
+  if (!named(spec.device, 1, 63)) return "Invalid device_name"
+  if (!named(spec.hostname ?? "", 0, 63)) return "Invalid hostname"
   const hostname = spec.hostname === "" ? undefined : spec.hostname
   return { id: spec.id, vni: spec.vni, ipv4, ipv6, device: spec.device, hostname }
 }
@@ -111,12 +112,13 @@ const sameSpec = (a: InterfaceSpec, b: InterfaceSpec): boolean =>
   a.device === b.device &&
   a.hostname === b.hostname
 
-/** KIND:DEVICE that a device name stands for; `undefined`: neither a port given at start nor one that can be made. */
-const resolveDevice = (state: ModelState, device: string): string | undefined => {
-  const given = state.config.ports.get(device)
-  if (given !== undefined) return given
-  return /^vtap:[^/\s]{1,15}$/.test(device) ? device : undefined
-}
+/** KIND:DEVICE that a device name stands for; `undefined`: neither a port given at start nor a kind that can be made. */
+const resolveDevice = (state: ModelState, device: string): string | undefined =>
+  state.config.ports.get(device) ?? (device.startsWith("vtap:") ? device : undefined)
+
+/** A kernel name; ports given at start were opened already. */
+const opens = (state: ModelState, device: string): boolean =>
+  state.config.ports.has(device) || /^vtap:[^/\s%]{1,15}$/.test(device)
 
 const createInterface = (state: ModelState, asked: InterfaceSpec): Step => {
   const spec = checkInterface(asked)
@@ -136,6 +138,8 @@ const createInterface = (state: ModelState, asked: InterfaceSpec): Step => {
     if (HashMap.has(table.routes, key(prefix))) return failed(state, statusCodes.ROUTE_EXISTS)
     table = addRoute(table, { prefix, local: spec.id, nextHop: "::", nextHopVni: 0 })
   }
+
+  if (!opens(state, spec.device)) return failed(state, statusCodes.NOT_FOUND)
 
   const { index, generation, indices } = taken
   const entry: Interface = {
@@ -160,10 +164,8 @@ const createInterface = (state: ModelState, asked: InterfaceSpec): Step => {
   }
 }
 
-const validId = (id: string): boolean => sizeOf(id) >= 1 && sizeOf(id) <= 63
-
 const deleteInterface = (state: ModelState, id: string): Step => {
-  if (!validId(id)) return invalid(state, "Invalid interface_id")
+  if (!named(id, 1, 63)) return invalid(state, "Invalid interface_id")
   const entry = find(state.interfaces, id)
   if (entry === undefined) return failed(state, statusCodes.NOT_FOUND)
   const device = resolveDevice(state, entry.spec.device) ?? entry.spec.device
