@@ -15,7 +15,7 @@ namespace ferrite {
 
 namespace {
 
-constexpr std::chrono::seconds grace(2);
+constexpr std::chrono::milliseconds grace(500);
 
 std::string path_of(const std::string &address)
 {

@@ -16,7 +16,7 @@ public:
 
 	/* `address`: "unix:/path" or "host:port". False: it is taken or cannot be had, and `error` says why. */
 	bool start(const std::string &address, std::string &error);
-	/* NOT_SERVING to the watchers, then two seconds for calls that are under way, then the end of the queue. */
+	/* NOT_SERVING to the watchers, then half a second for calls that are under way, then the end of the queue. */
 	void stop();
 
 private:
