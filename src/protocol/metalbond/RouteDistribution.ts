@@ -38,6 +38,11 @@ export interface RouteChange {
 /** Changes of one instant, to be programmed together. */
 export interface RouteUpdate {
   readonly changes: ReadonlyArray<RouteChange>
+  /**
+   * VNIs of which the table is complete as of this update (a reflector said so, and none that is connected is
+   * still telling): a route that a dataplane has and the table has not is then left over. Absent: none.
+   */
+  readonly level?: ReadonlyArray<number>
 }
 
 export interface ReflectorState {
@@ -50,7 +55,11 @@ export interface ReflectorState {
 export class RouteDistribution extends Context.Service<
   RouteDistribution,
   {
-    /** Replaces the set of announcements of this host; each session is told the difference. Never waits for the network. */
+    /**
+     * Replaces the set of announcements of this host; each session is told the difference. Never waits for the
+     * network. Call it first when the set is complete: the first call tells the reflectors that whatever else
+     * they still hold of this host from before its restart is gone.
+     */
     readonly announce: (desired: ReadonlyArray<RouteAnnouncement>) => Effect.Effect<void>
     /** Replaces the set of subscribed VNIs. Routes of a VNI that leaves it are forgotten without a change event. */
     readonly subscribe: (vnis: ReadonlySet<number>) => Effect.Effect<void>
