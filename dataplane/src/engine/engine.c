@@ -1,1 +1,267 @@
-typedef int ferrite_stub;
+/* Start, stop, ports and counters: what the control layer calls, except interfaces and routes. */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "engine/state.h"
+
+static int open_uplink(struct ferrite_engine *engine, const char *spec, char *error)
+{
+	struct port *port = NULL;
+	int status = 0;
+	if (spec == NULL || strcmp(spec, "none") == 0)
+		return 0;
+	if (strncmp(spec, "wire:", 5) == 0)
+		status = wire_open(engine, spec + 5, &port, error);
+	else if (strncmp(spec, "eth:", 4) == 0)
+		status = eth_open_uplink(engine, spec + 4, &port, error);
+	else if (strncmp(spec, "ring:", 5) == 0)
+		status = ring_open(engine, spec + 5, &port, error);
+	else
+		status = port_error(error, EINVAL,
+				    "uplink \"%s\": say wire:DIRECTORY, eth:DEVICE[,gateway=IPV6] or none", spec);
+	if (status < 0)
+		return status;
+	port->uplink = true;
+	if (port->mtu < (uint32_t)engine->mtu + IPV6_LENGTH)
+		engine->mtu = (uint16_t)(port->mtu - IPV6_LENGTH);
+	engine->uplink = port;
+	engine_watch(engine, port, true);
+	return 0;
+}
+
+static int make_tables(struct ferrite_engine *engine, uint32_t flows, char *error)
+{
+	uint64_t seed[3];
+	if (getrandom(seed, sizeof seed, 0) != sizeof seed)
+		return port_error(error, EIO, "no random numbers");
+	size_t rcu_bytes = rte_rcu_qsbr_get_memsize(1);
+	engine->rcu = aligned_alloc(RTE_CACHE_LINE_SIZE, (rcu_bytes + 127) & ~(size_t)127);
+	engine->interfaces = aligned_alloc(64, sizeof(struct interface) * FERRITE_MAX_INTERFACES);
+	engine->generations = calloc(FERRITE_MAX_INTERFACES, sizeof *engine->generations);
+	engine->external_heads = calloc(EXTERNAL_HEADS, sizeof *engine->external_heads);
+	if (engine->rcu == NULL || engine->interfaces == NULL || engine->generations == NULL ||
+	    engine->external_heads == NULL || rte_rcu_qsbr_init(engine->rcu, 1) != 0)
+		return port_error(error, ENOMEM, "no memory for tables");
+	memset(engine->interfaces, 0, sizeof(struct interface) * FERRITE_MAX_INTERFACES);
+	/* After a restart an index comes back under another generation, so that old routes hit nobody. */
+	for (unsigned i = 0; i < FERRITE_MAX_INTERFACES; i++)
+		engine->generations[i] = (uint16_t)mix(seed[2], i);
+	if (flow_table_init(&engine->flows, flows, seed[0]) < 0 ||
+	    route_table_init(&engine->routes, engine->rcu, seed[1], FERRITE_MAX_ROUTES) < 0)
+		return port_error(error, ENOMEM, "no memory for tables");
+	return 0;
+}
+
+static void free_engine(struct ferrite_engine *engine)
+{
+	flow_table_free(&engine->flows);
+	route_table_free(&engine->routes);
+	free(engine->rcu);
+	free(engine->interfaces);
+	free(engine->generations);
+	free(engine->external_heads);
+	if (engine->epoll >= 0)
+		close(engine->epoll);
+	if (engine->wake >= 0)
+		close(engine->wake);
+	free(engine);
+}
+
+static int prepare(struct ferrite_engine *engine, const struct ferrite_engine_config *config, char *error)
+{
+	const char *flows = getenv("FERRITE_FLOWS"); /* capacity; for benches and large hosts */
+	int status = environment_start(error);
+	if (status < 0)
+		return status;
+	status = make_tables(engine, flows != NULL && atoi(flows) > 0 ? (uint32_t)atoi(flows) : FLOW_CAPACITY, error);
+	if (status < 0)
+		return status;
+	engine->epoll = epoll_create1(EPOLL_CLOEXEC);
+	engine->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	struct epoll_event event = {.events = EPOLLIN};
+	if (engine->epoll < 0 || engine->wake < 0 ||
+	    epoll_ctl(engine->epoll, EPOLL_CTL_ADD, engine->wake, &event) < 0)
+		return port_error(error, errno, "cannot make the worker's event set: %s", strerror(errno));
+	status = open_uplink(engine, config->uplink, error);
+	if (status < 0)
+		return status;
+	engine->ports_version = 1;
+	return config->start_worker ? worker_start(engine, error) : 0;
+}
+
+int ferrite_engine_start(const struct ferrite_engine_config *config, struct ferrite_engine **result,
+			 char error[FERRITE_ERROR_TEXT])
+{
+	error[0] = 0;
+	if (config->mtu < 576 || config->mtu > 9000 || config->dns4_count > FERRITE_MAX_DNS ||
+	    config->dns6_count > FERRITE_MAX_DNS)
+		return port_error(error, EINVAL, "mtu %u: say 576 to 9000; at most %d DNS servers of a family",
+				  config->mtu, FERRITE_MAX_DNS);
+	struct ferrite_engine *engine = calloc(1, sizeof *engine);
+	if (engine == NULL)
+		return -ENOMEM;
+	engine->epoll = engine->wake = -1;
+	engine->mtu = config->mtu;
+	memcpy(engine->prefix, config->underlay_prefix.bytes, 8);
+	memcpy(engine->dns4, config->dns4, sizeof engine->dns4);
+	memcpy(engine->dns6, config->dns6, sizeof engine->dns6);
+	engine->dns4_count = config->dns4_count;
+	engine->dns6_count = config->dns6_count;
+	(void)snprintf(engine->name, sizeof engine->name, "%s", config->name != NULL ? config->name : "");
+	int status = prepare(engine, config, error);
+	if (status < 0) {
+		ferrite_engine_stop(engine);
+		return status;
+	}
+	*result = engine;
+	return 0;
+}
+
+void ferrite_engine_stop(struct ferrite_engine *engine)
+{
+	if (engine == NULL)
+		return;
+	worker_stop(engine);
+	for (uint32_t i = 1; i < FERRITE_MAX_PORTS; i++)
+		if (engine->ports[i] != NULL)
+			engine->ports[i]->ops->close(engine->ports[i]);
+	if (engine->uplink != NULL)
+		engine->uplink->ops->close(engine->uplink);
+	free_engine(engine);
+}
+
+/* Locally administered, and the same each time for the same device. */
+static void derive_mac(const char *device, uint8_t mac[6])
+{
+	uint64_t hash = 0;
+	for (const char *at = device; *at != 0; at++)
+		hash = mix(hash ^ (uint8_t)*at, 0x9e3779b97f4a7c15ULL);
+	memcpy(mac, &hash, 6);
+	mac[0] = 0x02;
+}
+
+static struct port *port_at(struct ferrite_engine *engine, uint32_t handle)
+{
+	return handle > 0 && handle < FERRITE_MAX_PORTS ? engine->ports[handle] : NULL;
+}
+
+int ferrite_port_open(struct ferrite_engine *engine, const char *device, const ferrite_mac *mac, uint32_t *handle,
+		      char error[FERRITE_ERROR_TEXT])
+{
+	uint32_t place = 1;
+	struct port *port = NULL;
+	int status;
+	error[0] = 0;
+	while (place < FERRITE_MAX_PORTS && engine->ports[place] != NULL)
+		place++;
+	if (place == FERRITE_MAX_PORTS)
+		return port_error(error, ENOSPC, "all %d ports are in use", FERRITE_MAX_PORTS - 1);
+	if (strlen(device) >= FERRITE_DEVICE_TEXT)
+		return port_error(error, EINVAL, "the device name is longer than %d", FERRITE_DEVICE_TEXT - 1);
+	if (strncmp(device, "vtap:", 5) == 0)
+		status = vtap_open(engine, device + 5, &port, error);
+	else if (strncmp(device, "eth:", 4) == 0)
+		status = eth_open_access(engine, device + 4, &port, error);
+	else if (strncmp(device, "ring:", 5) == 0)
+		status = ring_open(engine, device + 5, &port, error);
+	else
+		status = port_error(error, EINVAL, "device \"%s\": say vtap:NAME, eth:NAME or ring:NAME", device);
+	if (status < 0)
+		return status;
+	port->handle = place;
+	if (mac != NULL)
+		memcpy(port->mac, mac->bytes, 6);
+	else
+		derive_mac(device, port->mac);
+	__atomic_store_n(&engine->ports[place], port, __ATOMIC_RELEASE);
+	__atomic_add_fetch(&engine->ports_version, 1, __ATOMIC_ACQ_REL);
+	engine_watch(engine, port, true);
+	*handle = place;
+	return 0;
+}
+
+int ferrite_port_info(struct ferrite_engine *engine, uint32_t handle, struct ferrite_port_info *info)
+{
+	const struct port *port = port_at(engine, handle);
+	if (port == NULL)
+		return -ENOENT;
+	memcpy(info->device, port->device, sizeof info->device);
+	memcpy(info->mac.bytes, port->mac, 6);
+	return 0;
+}
+
+int ferrite_port_close(struct ferrite_engine *engine, uint32_t handle)
+{
+	struct port *port = port_at(engine, handle);
+	if (port == NULL)
+		return -ENOENT;
+	if (port->interface != NULL)
+		return -EBUSY;
+	/* The worker drops it from its list when it sees the version, before it is freed. */
+	__atomic_store_n(&port->closing, true, __ATOMIC_RELEASE);
+	__atomic_store_n(&engine->ports[handle], NULL, __ATOMIC_RELEASE);
+	__atomic_add_fetch(&engine->ports_version, 1, __ATOMIC_ACQ_REL);
+	engine_watch(engine, port, false);
+	engine_quiesce(engine);
+	if (!engine->has_worker) {
+		unsigned kept = 0;
+		for (unsigned i = 0; i < engine->active_count; i++)
+			if (engine->active[i] != port)
+				engine->active[kept++] = engine->active[i];
+		engine->active_count = kept;
+	}
+	port->ops->close(port);
+	return 0;
+}
+
+static uint64_t peek(const uint64_t *counter)
+{
+	return __atomic_load_n(counter, __ATOMIC_RELAXED);
+}
+
+static void port_counters_each(const struct port *port, const char *prefix,
+			       void (*visit)(void *context, const char *name, uint64_t value), void *context)
+{
+	const struct { const char *name; const uint64_t *value; } list[] = {
+		{"rx_packets", &port->counters.rx_packets}, {"rx_bytes", &port->counters.rx_bytes},
+		{"tx_packets", &port->counters.tx_packets}, {"tx_bytes", &port->counters.tx_bytes},
+		{"rx_errors", &port->counters.rx_errors}, {"rx_truncated", &port->counters.rx_truncated},
+		{"rx_no_memory", &port->counters.rx_no_memory}, {"tx_drops", &port->counters.tx_drops},
+		{"tx_errors", &port->counters.tx_errors},
+	};
+	char name[FERRITE_DEVICE_TEXT + 48];
+	for (unsigned i = 0; i < sizeof list / sizeof list[0]; i++) {
+		(void)snprintf(name, sizeof name, "%s.%s", prefix, list[i].name);
+		visit(context, name, peek(list[i].value));
+	}
+	if (port->ops->counters != NULL)
+		port->ops->counters(port, visit, context);
+}
+
+void ferrite_counters_each(struct ferrite_engine *engine,
+			   void (*visit)(void *context, const char *name, uint64_t value), void *context)
+{
+#define X(field, name) visit(context, name, peek(&engine->counters.field));
+	FERRITE_COUNTERS(X)
+#undef X
+	visit(context, "flows.active", flow_count(&engine->flows));
+	visit(context, "flows.capacity", ((uint64_t)engine->flows.mask + 1) * 8);
+	visit(context, "flows.inserted", peek(&engine->flows.inserted));
+	visit(context, "flows.evicted", peek(&engine->flows.evicted));
+	visit(context, "routes.count", engine->routes.count);
+	visit(context, "buffers.small_in_use", rte_mempool_in_use_count(buffers.small));
+	visit(context, "buffers.big_in_use", rte_mempool_in_use_count(buffers.big));
+	if (engine->uplink != NULL)
+		port_counters_each(engine->uplink, "uplink", visit, context);
+	for (uint32_t i = 1; i < FERRITE_MAX_PORTS; i++) {
+		char prefix[FERRITE_DEVICE_TEXT + 8];
+		if (engine->ports[i] == NULL)
+			continue;
+		(void)snprintf(prefix, sizeof prefix, "port.%s", engine->ports[i]->device);
+		port_counters_each(engine->ports[i], prefix, visit, context);
+	}
+}

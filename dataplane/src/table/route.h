@@ -1,0 +1,192 @@
+/* Routes of all VNIs: one hash keyed (VNI, family, length, prefix), and per VNI a bitmap of the lengths in use.
+ *
+ * The control thread writes, workers look up lock-free; an entry that left the table is reused after every worker
+ * passed a quiescent state. Each VNI has an epoch, drawn from one counter so that no two VNIs ever share a value:
+ * it changes after every change to the VNI's routes, and a flow decided under another epoch is decided anew.
+ * Readers take the epoch before they look up.
+ *
+ * Capacity FERRITE_MAX_ROUTES entries of 64 bytes and two buckets to choose from per key (16 MB of buckets at the
+ * most): 80 MB when full, resident only as far as touched. FERRITE_MAX_VNIS VNIs of about 1 KB.
+ */
+#ifndef FERRITE_TABLE_ROUTE_H
+#define FERRITE_TABLE_ROUTE_H
+
+#include <stdatomic.h>
+
+#include <rte_rcu_qsbr.h>
+
+#include "ferrite/engine.h"
+#include "packet/headers.h"
+#include "packet/mix.h"
+#include "table/tags.h"
+
+enum {
+	FERRITE_MAX_VNIS = 65536,
+	VNI_LIMIT = 1 << 24,
+	VNI_PAGE_BITS = 12,
+	ROUTE_BUCKETS = FERRITE_MAX_ROUTES / 4, /* eight slots each: half full at capacity */
+	ROUTE_LIMBO = 8192,
+};
+
+/* Cardinality: one per VNI with a route or an interface. The first line is for readers. */
+struct vni {
+	uint32_t epoch;
+	uint32_t number;
+	uint64_t lengths4;     /* bit n: there is a /n */
+	uint64_t lengths6[3];
+	/* Control thread only. */
+	uint32_t counts4[33];
+	uint32_t counts6[129];
+	uint32_t routes;       /* of any kind */
+	uint32_t interfaces;
+	uint32_t first;        /* list of its routes */
+} __attribute__((aligned(64)));
+
+struct route_entry {
+	uint8_t prefix[16];
+	uint32_t vni;
+	uint8_t family;
+	uint8_t length;
+	uint8_t local;
+	uint8_t spare;
+	uint8_t next_hop[16];
+	uint32_t next_hop_vni;
+	uint32_t interface;
+	/* Control thread only. */
+	uint32_t next, previous;
+	uint64_t hash;
+};
+_Static_assert(sizeof(struct route_entry) == 64, "one cache line");
+
+struct route_bucket {
+	uint16_t tags[8];
+	uint32_t entries[8];
+	uint8_t spare[16];
+} __attribute__((aligned(64)));
+
+struct route_table {
+	struct route_bucket *buckets;
+	struct route_entry *entries; /* from 1 */
+	struct vni ***pages;
+	struct rte_rcu_qsbr *rcu;
+	uint64_t seed;
+	uint32_t free_first;         /* list of free entries, through `next` */
+	uint32_t used_high;          /* entries above it were never used */
+	uint32_t count;
+	uint32_t capacity;           /* FERRITE_MAX_ROUTES; smaller in tests */
+	uint32_t epoch;
+	uint32_t vnis;
+	uint32_t limbo_head, limbo_tail;
+	struct { uint32_t entry; uint64_t token; } limbo[ROUTE_LIMBO];
+};
+
+int route_table_init(struct route_table *table, struct rte_rcu_qsbr *rcu, uint64_t seed, uint32_t capacity);
+void route_table_free(struct route_table *table);
+
+/* Control thread. The VNI is made when it is missing; NULL: too many. */
+struct vni *vni_take(struct route_table *table, uint32_t number);
+/* Frees VNIs without routes and interfaces; waits for workers. */
+void vni_sweep(struct route_table *table);
+/* Flows of the VNI are decided anew. */
+void vni_touch(struct route_table *table, struct vni *vni);
+
+int route_put(struct route_table *table, const struct ferrite_route *route, bool replace);
+/* `local`: which kind may go; -EPERM when it is the other. */
+int route_remove(struct route_table *table, const struct ferrite_route_key *key, bool local);
+unsigned route_clear(struct route_table *table, uint32_t vni);
+const struct route_entry *route_find(const struct route_table *table, const struct ferrite_route_key *key);
+void route_each(const struct route_table *table, uint32_t vni,
+		bool (*visit)(void *context, const struct ferrite_route *route), void *context);
+
+static inline struct vni *vni_find(const struct route_table *table, uint32_t number)
+{
+	if (number >= VNI_LIMIT)
+		return NULL;
+	struct vni **page = __atomic_load_n(&table->pages[number >> VNI_PAGE_BITS], __ATOMIC_ACQUIRE);
+	return page == NULL ? NULL : __atomic_load_n(&page[number & ((1u << VNI_PAGE_BITS) - 1)], __ATOMIC_ACQUIRE);
+}
+
+static inline uint32_t vni_epoch(const struct vni *vni)
+{
+	return __atomic_load_n(&vni->epoch, __ATOMIC_ACQUIRE);
+}
+
+static inline uint64_t route_hash(const struct route_table *table, uint32_t vni, uint8_t family, uint8_t length,
+				  uint64_t high, uint64_t low)
+{
+	uint64_t head = table->seed ^ vni ^ ((uint64_t)length << 32) ^ ((uint64_t)family << 40);
+	return mix(mix(head, high), low ^ table->seed);
+}
+
+/* Keeps the first `length` bits of 128, as two raw words. */
+static inline void prefix_mask(const uint8_t from[16], unsigned length, uint64_t *high, uint64_t *low)
+{
+	uint64_t h = __builtin_bswap64(raw64(from)), l = __builtin_bswap64(raw64(from + 8));
+	if (length <= 64) {
+		h = length == 0 ? 0 : h & (~0ULL << (64 - length));
+		l = 0;
+	} else if (length < 128) {
+		l &= ~0ULL << (128 - length);
+	}
+	*high = __builtin_bswap64(h);
+	*low = __builtin_bswap64(l);
+}
+
+static inline const struct route_entry *route_exact(const struct route_table *table, uint32_t vni, uint8_t family,
+						    uint8_t length, uint64_t high, uint64_t low)
+{
+	uint64_t hash = route_hash(table, vni, family, length, high, low);
+	uint16_t tag = (uint16_t)(hash >> 48 | 1);
+	uint32_t at[2] = { (uint32_t)hash & (ROUTE_BUCKETS - 1), (uint32_t)(hash >> 24) & (ROUTE_BUCKETS - 1) };
+	for (unsigned choice = 0; choice < 2; choice++) {
+		const struct route_bucket *bucket = &table->buckets[at[choice]];
+		for (uint32_t mask = tags_match(bucket->tags, tag); mask != 0; mask = tags_next(mask)) {
+			uint32_t index = __atomic_load_n(&bucket->entries[tags_first(mask)], __ATOMIC_ACQUIRE);
+			const struct route_entry *entry = &table->entries[index];
+			if (index != 0 && entry->vni == vni && entry->length == length && entry->family == family &&
+			    raw64(entry->prefix) == high && raw64(entry->prefix + 8) == low)
+				return entry;
+		}
+	}
+	return NULL;
+}
+
+/* Longest match. Workers call it for the first packet of a flow. */
+static inline const struct route_entry *route_lookup4(const struct route_table *table, const struct vni *vni,
+						      const uint8_t address[4])
+{
+	uint8_t wide[16] = {address[0], address[1], address[2], address[3]};
+	uint64_t lengths = __atomic_load_n(&vni->lengths4, __ATOMIC_RELAXED);
+	while (lengths != 0) {
+		unsigned length = 63 - (unsigned)__builtin_clzll(lengths);
+		uint64_t high, low;
+		prefix_mask(wide, length, &high, &low);
+		const struct route_entry *entry = route_exact(table, vni->number, 4, (uint8_t)length, high, low);
+		if (entry != NULL)
+			return entry;
+		lengths &= ~(1ULL << length);
+	}
+	return NULL;
+}
+
+static inline const struct route_entry *route_lookup6(const struct route_table *table, const struct vni *vni,
+						      const uint8_t address[16])
+{
+	for (int word = 2; word >= 0; word--) {
+		uint64_t lengths = __atomic_load_n(&vni->lengths6[word], __ATOMIC_RELAXED);
+		while (lengths != 0) {
+			unsigned bit = 63 - (unsigned)__builtin_clzll(lengths);
+			unsigned length = (unsigned)word * 64 + bit;
+			uint64_t high, low;
+			prefix_mask(address, length, &high, &low);
+			const struct route_entry *entry =
+				route_exact(table, vni->number, 6, (uint8_t)length, high, low);
+			if (entry != NULL)
+				return entry;
+			lengths &= ~(1ULL << bit);
+		}
+	}
+	return NULL;
+}
+
+#endif
