@@ -44,6 +44,9 @@ export const wantedAddresses = (
   owners: ReadonlyMap<string, ResourceKey>,
 ): Wanted => {
   const self = keyOf(nic)
+  if (nic.metadata.deletionTimestamp !== undefined) {
+    return notReady("Deleting", "what it holds is given back once its host let go of it")
+  }
   const addresses: Array<string> = []
   for (const [i, address] of addressesOf(nic).entries()) {
     if (address === undefined) {

@@ -101,7 +101,7 @@ export const planNetworkInterface = (
   const network = networkState(nic, observed)
   const wanted = wantedAddresses(nic, network.vni, observed.addressOwners)
   const target: Target | undefined =
-    deleting || network.vni === undefined || wanted.addresses === undefined
+    network.vni === undefined || wanted.addresses === undefined
       ? undefined
       : { vni: network.vni, addresses: wanted.addresses }
   const host = planHost(nic, target, observed)
