@@ -5,12 +5,13 @@ import { attach, detach } from "./commands/attach.ts"
 import { remove } from "./commands/delete.ts"
 import { describe } from "./commands/describe.ts"
 import { get } from "./commands/get.ts"
+import { reflector } from "./commands/reflector.ts"
 import { version } from "./commands/version.ts"
 
 export const ferrite = Command.make("ferrite").pipe(
   Command.withDescription("Virtual networks for VMs and bare metal"),
   Command.withSubcommands([
     { group: "Resources", commands: [get, describe, apply, remove, attach, detach] },
-    { group: "This machine", commands: [version] },
+    { group: "This machine", commands: [reflector, version] },
   ]),
 )
