@@ -1,0 +1,203 @@
+/**
+ * `ferrite.dataplane.v1` against the built program: batches and their order, the digest, rates, and what a client
+ * that breaks the rules does to the others.
+ */
+import { create } from "@bufbuild/protobuf"
+import * as grpc from "@grpc/grpc-js"
+import * as fs from "node:fs"
+import * as net from "node:net"
+import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { DataplaneService } from "#gen/ferrite/dataplane/v1/dataplane_pb.ts"
+import {
+  applyStream,
+  ask,
+  collect,
+  type Dataplane,
+  makeFolder,
+  missing,
+  start,
+} from "./dataplane-grpc-harness.ts"
+import { fnv1a, ports, putRoute } from "./dataplane-grpc-requests.ts"
+
+if (missing !== undefined) console.warn(`SKIPPED test/real/dataplane-grpc-apply: ${missing}`)
+
+describe.skipIf(missing !== undefined)("ferrite.dataplane.v1", () => {
+  const folder = makeFolder()
+  let dataplane: Dataplane
+
+  beforeAll(async () => {
+    dataplane = await start(folder, ports)
+    await dataplane.call("initialize")
+  })
+  afterAll(async () => {
+    await dataplane.stop()
+    fs.rmSync(folder, { recursive: true })
+  })
+
+  const state = async () =>
+    (await ask(dataplane.ferrite, "getState", create(DataplaneService.method.getState.input))).response
+  const listAll = () => collect(dataplane.ferrite["listAll"](create(DataplaneService.method.listAll.input)))
+  const createInterface = (over: Record<string, unknown> = {}) => ({
+    case: "createInterface",
+    value: { id: "vm-1", vni: 100, ipv4: "10.0.0.1", ipv6: "fd00::1", device: "p0", ...over },
+  })
+
+  it("answers each operation of a batch in order, and goes on after one that failed", async () => {
+    const stream = applyStream(dataplane.ferrite)
+    const answer = await stream.send(7n, [
+      createInterface(),
+      createInterface(),
+      createInterface({ hostname: "other" }),
+      createInterface({ id: "vm 1" }),
+      createInterface({ ipv4: "", ipv6: "" }),
+      putRoute(100, "10.1.2.3/16"),
+      putRoute(100, "10.1.0.0/16", "fd00:f:3::1"),
+      putRoute(100, "10.1.0.0/16", "10.0.0.1"),
+      putRoute(100, "10.1.0.0"),
+      putRoute(999, "10.1.0.0/16"),
+      { case: "deleteRoute", value: { vni: 100, prefix: "10.2.0.0/16" } },
+      { case: "deleteInterface", value: "nobody" },
+      { case: undefined },
+      { case: "resetVni", value: 999 },
+    ])
+    assert.strictEqual(answer.sequence, 7n)
+    assert.deepStrictEqual(
+      answer.results.map((result: any) => [result.code, result.message]),
+      [
+        [0, "Success"],
+        [0, "Success"],
+        [202, "ALREADY_EXISTS"],
+        [3, "Invalid interface_id"],
+        [3, "Invalid ipv4_config.primary_address and ipv6_config.primary_address combination"],
+        [0, "Success"],
+        [0, "Success"],
+        [204, "BAD_IPVER"],
+        [3, "Invalid route.prefix.length"],
+        [206, "NO_VNI"],
+        [302, "ROUTE_NOT_FOUND"],
+        [201, "NOT_FOUND"],
+        [3, "Invalid operation"],
+        [0, "Success"],
+      ],
+    )
+    const [first, second] = answer.results
+    assert.deepStrictEqual(first.interface, second.interface)
+    assert.match(first.interface.gatewayMac, /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/)
+    const { messages, code } = await listAll()
+    assert.strictEqual(code, 0)
+    assert.deepStrictEqual(
+      messages.map((message) => message.item.case),
+      ["interface", "route", "summary"],
+    )
+    assert.strictEqual(messages[1].item.value.nextHop, "fd00:f:3::1")
+    const expected = fnv1a("i|vm-1|100|10.0.0.1|fd00::1|p0|") ^ fnv1a("r|100|10.1.0.0/16|fd00:f:3::1|100")
+    assert.strictEqual(answer.digest, expected)
+    assert.strictEqual(messages[2].item.value.digest, expected)
+    assert.strictEqual((await state()).digest, expected)
+    const cleared = await stream.send(8n, [{ case: "deleteInterface", value: "vm-1" }])
+    assert.strictEqual(cleared.digest, 0n)
+    stream.end()
+    assert.strictEqual((await stream.ended).code, 0)
+  })
+
+  it("takes a hundred thousand routes in batches of a thousand", async () => {
+    const count = 100_000
+    const stream = applyStream(dataplane.ferrite)
+    await stream.send(0n, [createInterface()])
+    const batches = Array.from({ length: count / 1_000 }, (_, batch) =>
+      Array.from({ length: 1_000 }, (_, i) => {
+        const n = batch * 1_000 + i
+        return putRoute(100, `${16 + (n >> 16)}.${(n >> 8) & 255}.${n & 255}.0/24`)
+      }),
+    )
+    const started = performance.now()
+    const answers = await Promise.all(batches.map((batch, i) => stream.send(BigInt(i + 1), batch)))
+    const seconds = (performance.now() - started) / 1_000
+    console.info(`Apply: ${count} routes in ${seconds.toFixed(2)} s, ${Math.round(count / seconds)} a second`)
+    assert.deepStrictEqual(
+      answers.map((answer) => answer.sequence),
+      batches.map((_, i) => BigInt(i + 1)),
+    )
+    assert.isTrue(answers.every((answer) => answer.results.every((result: any) => result.code === 0)))
+    const listing = performance.now()
+    const { messages } = await listAll()
+    console.info(`ListAll: ${messages.length} items in ${Math.round(performance.now() - listing)} ms`)
+    let digest = 0n
+    for (const { item } of messages)
+      if (item.case === "route")
+        digest ^= fnv1a(
+          `r|${item.value.vni}|${item.value.prefix}|${item.value.nextHop}|${item.value.nextHopVni}`,
+        )
+      else if (item.case === "interface") digest ^= fnv1a("i|vm-1|100|10.0.0.1|fd00::1|p0|")
+    const summary = await state()
+    assert.deepStrictEqual([summary.routes, summary.digest], [BigInt(count), digest])
+    await stream.send(0n, [{ case: "deleteInterface", value: "vm-1" }])
+    assert.deepStrictEqual([(await state()).routes, (await state()).digest], [0n, 0n])
+    stream.end()
+  })
+
+  it("shows counters by name", async () => {
+    const request = create(DataplaneService.method.getCounters.input)
+    const { counters } = (await ask(dataplane.ferrite, "getCounters", request)).response
+    const names = counters.map((counter: any) => counter.name)
+    assert.isNotEmpty(names)
+    assert.deepStrictEqual(names, names.toSorted())
+  })
+
+  it("ends only the stream whose batch is too long", async () => {
+    const [good, bad] = [applyStream(dataplane.ferrite), applyStream(dataplane.ferrite)]
+    assert.strictEqual((await good.send(1n, [])).sequence, 1n)
+    const reset = { case: "resetVni", value: 1 }
+    assert.lengthOf(
+      (
+        await bad.send(
+          1n,
+          Array.from({ length: 4_096 }, () => reset),
+        )
+      ).results,
+      4_096,
+    )
+    assert.isUndefined(
+      await bad.send(
+        2n,
+        Array.from({ length: 4_097 }, () => reset),
+      ),
+    )
+    assert.strictEqual((await bad.ended).code, grpc.status.INVALID_ARGUMENT)
+    assert.strictEqual((await good.send(2n, [])).sequence, 2n)
+    good.end()
+  })
+
+  it("survives malformed and oversized messages, and bytes that are no HTTP/2", async () => {
+    const same = (value: Buffer) => value
+    const raw = (path: string, message: Buffer) =>
+      new Promise<number>((resolve) =>
+        dataplane.ironcore.makeUnaryRequest(path, same, same, message, (error) => resolve(error?.code ?? 0)),
+      )
+    const path = "/dpdkironcore.v1.DPDKironcore/CreateRoute"
+    assert.notStrictEqual(await raw(path, Buffer.from([0x0a, 0xff, 0xff, 0xff])), 0)
+    assert.strictEqual(await raw(path, Buffer.alloc(17 << 20)), grpc.status.RESOURCE_EXHAUSTED)
+    assert.strictEqual(
+      await raw("/dpdkironcore.v1.DPDKironcore/Nothing", Buffer.alloc(0)),
+      grpc.status.UNIMPLEMENTED,
+    )
+    const broken = dataplane.ferrite.makeBidiStreamRequest(
+      "/ferrite.dataplane.v1.DataplaneService/Apply",
+      same,
+      same,
+    )
+    broken.write(Buffer.from([0x12, 0x05, 0xff]))
+    assert.lengthOf((await collect(broken)).messages, 0)
+    for (let i = 0; i < 20; ++i)
+      await new Promise<void>((resolve) => {
+        const socket = net.connect(dataplane.socket, () => {
+          socket.write(Buffer.from(Array.from({ length: 512 }, (_, at) => (at * 37 + i * 101) & 255)))
+          socket.end()
+        })
+        socket.on("error", () => resolve())
+        socket.on("close", () => resolve())
+        socket.resume()
+      })
+    assert.strictEqual((await dataplane.call("checkInitialized")).response.status.code, 0)
+  })
+})
