@@ -33,7 +33,7 @@ export const limits = {
   references: 4_096,
   /** Characters of a name, of a text (pool, value, label, command id, uid), of an event's reason and message. */
   nameLength: 253,
-  textLength: 512,
+  textLength: 1_024,
   reasonLength: 128,
   messageLength: 1_024,
 } as const

@@ -36,8 +36,8 @@ export interface CellOptions {
 }
 
 export interface CellDefinition<Command, Reply, E, R> {
-  /** Names the cells in errors and logs: `name/id`. */
-  readonly name: string
+  /** Names the cells in errors and logs: `name/id`; omitted where ids are names already. */
+  readonly name?: string
   readonly handle: (id: string, command: Command) => Effect.Effect<Reply, E, R>
   /** Looks at the truth and does what is due. Idempotent. */
   readonly look?: (id: string) => Effect.Effect<void, E, R>
@@ -127,7 +127,7 @@ export const make = Effect.fnUntraced(function* <Command, Reply, E, R = never>(
   let closed = false
   const counts = { handled: 0, failures: 0, escalations: 0, refused: 0 }
 
-  const actorOf = (id: string) => `${name}/${id}`
+  const actorOf = (id: string) => (name === undefined ? id : `${name}/${id}`)
   const restMillis = (cell: CellOf) => Math.max(0, Math.ceil(cell.untilMillis - now()))
   const hasWork = (cell: CellOf) => cell.mail.length > 0 || cell.hinted
 
