@@ -1,12 +1,10 @@
 /**
  * What the node service hears of hosts, told to the region: a Hello is a command to the Node's actor, everything
  * else is an observation that wakes the actors it is about.
- *
- * After a start, nodes that were Ready have one lease of time to be heard of.
  */
 import { Effect, Layer, Option } from "effect"
 import { findCondition } from "#protocol/resource/Conditions.ts"
-import { type Node, nodeKind } from "#protocol/resource/Node.ts"
+import type { Node } from "#protocol/resource/Node.ts"
 import { formatKey, type ResourceKey } from "#protocol/resource/Resource.ts"
 import { NodeEvents, NodeRefused } from "#protocol/node/NodeEvents.ts"
 import type { CommandError } from "#protocol/gateway/RegionCommands.ts"
@@ -27,7 +25,7 @@ export interface Asking {
 const refusal = (node: string, reason: string) =>
   new NodeRefused({ node, reason: `the region can't take the node now: ${reason}` })
 
-const make = ({ ask, hint }: Asking, leaseMillis: number) =>
+const make = ({ ask, hint }: Asking) =>
   Effect.gen(function* () {
     const store = yield* ResourceStore
     const { observations, projection } = yield* RegionMemory
@@ -37,7 +35,7 @@ const make = ({ ask, hint }: Asking, leaseMillis: number) =>
       yield* hint(nodeKey(node))
     })
 
-    const service = NodeEvents.of({
+    return NodeEvents.of({
       hello: Effect.fnUntraced(function* (node, hello) {
         observations.begin(node, hello)
         const { dataplane, instance, underlayPrefix, version } = hello
@@ -73,22 +71,7 @@ const make = ({ ask, hint }: Asking, leaseMillis: number) =>
           yield* hint(key)
       }),
     })
-
-    const grace = Effect.gen(function* () {
-      const { records } = yield* store.list({ kind: nodeKind })
-      const known = records.filter(({ value }) => (value as Node).status?.state === "Ready")
-      yield* Effect.sleep(leaseMillis)
-      for (const { key } of known) {
-        if (observations.session(key.name) !== undefined) continue
-        yield* lost(key.name)
-      }
-    })
-    yield* Effect.forkScoped(Effect.ignore(grace))
-    return service
   })
 
-export const layer = (
-  asking: Asking,
-  options: { readonly leaseMillis: number },
-): Layer.Layer<NodeEvents, never, ResourceStore | RegionMemory> =>
-  Layer.effect(NodeEvents, make(asking, options.leaseMillis))
+export const layer = (asking: Asking): Layer.Layer<NodeEvents, never, ResourceStore | RegionMemory> =>
+  Layer.effect(NodeEvents, make(asking))

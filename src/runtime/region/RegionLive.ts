@@ -22,8 +22,6 @@ import * as VniAllocator from "./VniAllocator.ts"
 import * as Waiters from "./Waiters.ts"
 
 export interface RegionOptions {
-  /** A node that is silent for so long is lost. Default 10,000. */
-  readonly leaseMillis?: number
   /** Default 200 to 16777215. */
   readonly vniRange?: VniRange
   readonly cluster?: Omit<RegionCluster.SingleOptions, "waker">
@@ -44,17 +42,14 @@ const cluster = (options: RegionOptions) =>
     Effect.map(RegionFeed.make, (waker) => RegionCluster.layerSingle({ ...options.cluster, waker })),
   ).pipe(Layer.provide(behaviour))
 
-const nodeEvents = (leaseMillis: number) =>
-  Layer.unwrap(
-    Effect.map(Region, (region) =>
-      NodeEventsLive.layer({ ask: askOf(region), hint: region.hint }, { leaseMillis }),
-    ),
-  )
+const nodeEvents = Layer.unwrap(
+  Effect.map(Region, (region) => NodeEventsLive.layer({ ask: askOf(region), hint: region.hint })),
+)
 
 export const layer = (
   options: RegionOptions = {},
 ): Layer.Layer<RegionCommands | NodeEvents, StoreUnavailable, ResourceStore> =>
-  Layer.mergeAll(RegionCommandsLive.layer, nodeEvents(options.leaseMillis ?? 10_000)).pipe(
+  Layer.mergeAll(RegionCommandsLive.layer, nodeEvents).pipe(
     Layer.provide(cluster(options)),
     Layer.provide([memory, VniAllocator.layer(options.vniRange), Ids.layer]),
   )
