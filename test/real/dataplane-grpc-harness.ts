@@ -40,6 +40,58 @@ export interface Answer<Response> {
 /** Calls by the name of their method, untyped: what is sent may well be wrong. */
 export type Client = Record<string, any> & grpc.Client
 
+/** A unary call; never rejects. */
+export const ask = (client: Client, name: string, request: unknown): Promise<Answer<any>> =>
+  new Promise((resolve) =>
+    client[name](
+      request,
+      new grpc.Metadata(),
+      { deadline: Date.now() + 20_000 },
+      (error: grpc.ServiceError | null, response: unknown) =>
+        resolve({ code: error?.code ?? 0, details: error?.details ?? "", response }),
+    ),
+  )
+
+/** A stream's messages, and how it ended. */
+export const collect = (call: grpc.ClientReadableStream<any>) =>
+  new Promise<{ readonly messages: ReadonlyArray<any>; readonly code: number; readonly details: string }>(
+    (resolve) => {
+      const messages: Array<any> = []
+      call.on("data", (message) => messages.push(message))
+      call.on("error", () => undefined)
+      call.on("status", (status) => resolve({ messages, code: status.code, details: status.details }))
+    },
+  )
+
+/** One Apply stream, asked batch by batch. */
+export const applyStream = (client: Client) => {
+  const call: grpc.ClientDuplexStream<any, any> = client["apply"](new grpc.Metadata())
+  const waiting: Array<(answer: any) => void> = []
+  const ended = new Promise<{ code: number; details: string }>((resolve) => {
+    call.on("error", () => undefined)
+    call.on("status", (status) => {
+      resolve({ code: status.code, details: status.details })
+      for (const answer of waiting.splice(0)) answer(undefined)
+    })
+  })
+  call.on("data", (response) => waiting.shift()?.(response))
+  return {
+    ended,
+    end: () => call.end(),
+    /** undefined when the stream ended instead. */
+    send: (sequence: bigint, operations: ReadonlyArray<any>): Promise<any> =>
+      new Promise((resolve) => {
+        waiting.push(resolve)
+        call.write(
+          create(DataplaneService.method.apply.input, {
+            sequence,
+            operations: operations.map((operation) => ({ operation })),
+          }),
+        )
+      }),
+  }
+}
+
 export const until = async (what: string, holds: () => boolean | Promise<boolean>, millis = 15_000) => {
   const deadline = Date.now() + millis
   while (!(await holds())) {
