@@ -60,6 +60,8 @@ int environment_start(char *error)
 		(void)sched_setaffinity(0, sizeof affinity, &affinity);
 	if (status < 0)
 		return port_error(error, rte_errno, "DPDK's environment did not start: %s", rte_strerror(rte_errno));
+	/* Without shared configuration it stays empty: gone at once, it is not left behind by a kill either. */
+	(void)rmdir(rte_eal_get_runtime_dir());
 	status = make_pools(error);
 	if (status < 0)
 		return status;
