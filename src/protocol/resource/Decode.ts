@@ -165,6 +165,7 @@ export const decodeManifest = (
     Result.fail(new InvalidManifest({ subject: describeSubject(document), violations: report.violations() }))
 
   const json = plain(document, report)
+  if (report.violations().length > 0) return failed()
   if (!isObject(json)) {
     report.add([], "TypeInvalid", "must be an object with apiVersion, kind, metadata and spec")
     return failed()

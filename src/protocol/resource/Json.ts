@@ -71,6 +71,7 @@ export const plain = (document: unknown, report: Report): unknown => {
     const copy: JsonObject = {}
     const nulls = stringMaps.has(String(path.at(-1))) ? "" : undefined
     for (const [key, member] of Object.entries(value as object)) {
+      if (member === undefined) continue
       if (key === "__proto__") return refuse(path, `has the field ${formatPath([key])}, which is not allowed`)
       text(key, path)
       const inner = visit(member, [...path, key]) ?? nulls

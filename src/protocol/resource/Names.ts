@@ -58,7 +58,9 @@ export const stringMap = (options: { readonly most: number; readonly key: Check;
         if (keyProblem !== undefined)
           return [{ path: [key], issue: `key ${JSON.stringify(key.slice(0, 80))} ${keyProblem}` }]
         const valueProblem = options.value(map[key] ?? "")
-        return valueProblem === undefined ? [] : [{ path: [key], issue: valueProblem }]
+        return valueProblem === undefined
+          ? []
+          : [{ path: [key], issue: `value ${JSON.stringify((map[key] ?? "").slice(0, 80))} ${valueProblem}` }]
       })
     }),
   )

@@ -96,16 +96,14 @@ const collect = (
     case "Composite":
       for (const part of issue.issues) collect(part, json, path, report, wrong)
       return
-    case "Filter":
-      if (issue.issue._tag === "InvalidValue" && messageOf(issue.issue) === undefined) {
-        report.add(
-          path,
-          "Invalid",
-          `${show(value)} must be ${annotation(issue.filter, "expected") ?? "another value"}`,
-        )
-        break
-      }
-      return collect(issue.issue, json, path, report, wrong)
+    case "Filter": {
+      if (issue.issue._tag !== "InvalidValue") return collect(issue.issue, json, path, report, wrong)
+      const rule =
+        messageOf(issue.issue) ?? `must be ${annotation(issue.filter, "expected") ?? "another value"}`
+      if (value === "") report.add(path, "Required", `is empty; ${rule}`)
+      else report.add(path, "Invalid", typeof value === "object" ? rule : `${show(value)} ${rule}`)
+      break
+    }
     case "Encoding":
       return collect(issue.issue, json, path, report, wrong)
     case "MissingKey":
@@ -126,11 +124,8 @@ const collect = (
           `is ${typeName(value)}; must be ${typeNames[issue.ast._tag] ?? "another type"}`,
         )
       break
-    default: {
-      const message = messageOf(issue) ?? "is not valid"
-      if (value === "") report.add(path, "Required", `is empty; ${message}`)
-      else report.add(path, "Invalid", `${show(value)} ${message}`)
-    }
+    default:
+      report.add(path, "Invalid", messageOf(issue) ?? "is not valid")
   }
   wrong.push(path)
 }

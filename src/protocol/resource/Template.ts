@@ -69,7 +69,7 @@ export const prefixSpecRules = (spec: Partly<PrefixSpec>, path: Path, report: Re
     if (report.touched([...path, "parentRef"]) || report.touched([...path, "parentSelector"])) return
     rootRules(spec, path, report)
   } else if (prefix === undefined && prefixLength === undefined) {
-    if (!report.touched([...path, "prefix"]) && !report.touched([...path, "prefixLength"])) {
+    if (!report.touched(path)) {
       report.add(path, "Required", "asks for nothing; set prefix, prefixLength or both")
     }
   } else if (prefix !== undefined && prefixLength !== undefined && prefix.length !== prefixLength) {
