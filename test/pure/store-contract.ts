@@ -623,6 +623,7 @@ export const storeContract = (
           const store = yield* ResourceStore
           for (let index = 0; index < 15; index++) {
             yield* store.commit({ command: { id: `c${index}`, result: index } })
+            yield* store.commit({ command: { id: `c${index}`, result: "again" } })
           }
           const left = yield* Effect.filter(
             Array.from({ length: 15 }, (_, index) => index),

@@ -280,17 +280,24 @@ const sweepJournals = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, now
     LIMIT 1000 OFFSET ${CommitPlan.eventPolicy.removedResources})`
 })
 
-/** The answer that was given first stays. */
+/** The answer that was given first stays. Numbered without gaps, so that numbers tell how many there are. */
 const writeCommands = Effect.fnUntraced(function* (
   sql: SqlClient.SqlClient,
   commands: ReadonlyMap<string, string>,
   keep: number,
 ) {
-  for (const some of runsOf([...commands], rowsPerInsert)) {
-    const rows = some.map(([id, result]) => ({ id, result }))
-    yield* sql`INSERT INTO commands ${sql.insert(rows as never)} ON CONFLICT (id) DO NOTHING`
+  const known = new Set<string>()
+  for (const some of inRuns([...commands.keys()])) {
+    const found = yield* sql<{ id: string }>`SELECT id FROM commands WHERE ${sql.in("id", some)}`
+    for (const { id } of found) known.add(id)
   }
-  yield* sql`DELETE FROM commands WHERE number <= (SELECT max(number) FROM commands) - ${keep}`
+  const [last] = yield* sql<{ number: number | null }>`SELECT max(number) AS number FROM commands`
+  let number = Number(last?.number ?? 0)
+  const rows = [...commands]
+    .filter(([id]) => !known.has(id))
+    .map(([id, result]) => ({ number: ++number, id, result }))
+  yield* insertAll(sql, "commands", rows)
+  yield* sql`DELETE FROM commands WHERE number <= ${number - keep}`
 })
 
 /** Drops whole revisions from the old end until no more than `keep` changes and a part of a revision are left. */

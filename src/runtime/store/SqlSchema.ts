@@ -150,20 +150,16 @@ const createTables = Effect.fnUntraced(function* (sql: SqlClient.SqlClient) {
   yield* sql`CREATE TABLE record_references (
     source TEXT NOT NULL, target TEXT NOT NULL, PRIMARY KEY (source, target))${keyOnly}`
   yield* sql`CREATE INDEX record_references_by_target ON record_references (target, source)`
-  const position = sql.onDialectOrElse({
+  const numberKey = sql.onDialectOrElse({
     sqlite: () => sql.literal("INTEGER PRIMARY KEY"),
     orElse: () => sql.literal("BIGINT PRIMARY KEY"),
   })
   yield* sql`CREATE TABLE changes (
-    position ${position}, removed INTEGER NOT NULL, id TEXT NOT NULL, uid TEXT NOT NULL,
+    position ${numberKey}, removed INTEGER NOT NULL, id TEXT NOT NULL, uid TEXT NOT NULL,
     revision BIGINT NOT NULL, labels TEXT NOT NULL, refs TEXT NOT NULL, value TEXT NOT NULL)`
   yield* sql`CREATE TABLE claims (
     pool TEXT NOT NULL, value TEXT NOT NULL, owner TEXT NOT NULL, PRIMARY KEY (pool, value))${keyOnly}`
   yield* sql`CREATE TABLE journals (about TEXT PRIMARY KEY, expires BIGINT, events TEXT NOT NULL)`
   yield* sql`CREATE INDEX journals_by_expiry ON journals (expires, about) WHERE expires IS NOT NULL`
-  const number = sql.onDialectOrElse({
-    sqlite: () => sql.literal("INTEGER PRIMARY KEY AUTOINCREMENT"),
-    orElse: () => sql.literal("BIGSERIAL PRIMARY KEY"),
-  })
-  yield* sql`CREATE TABLE commands (number ${number}, id TEXT NOT NULL UNIQUE, result TEXT NOT NULL)`
+  yield* sql`CREATE TABLE commands (number ${numberKey}, id TEXT NOT NULL UNIQUE, result TEXT NOT NULL)`
 })

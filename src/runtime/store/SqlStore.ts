@@ -44,7 +44,12 @@ export interface SqlStoreOptions extends StoreOptions {
 }
 
 const unavailable = (where: string) => (error: SqlError.SqlError) =>
-  new StoreUnavailable({ reason: `${where}: ${error.message}` })
+  new StoreUnavailable({
+    reason:
+      error.reason._tag === "LockTimeoutError"
+        ? `${where} is in use by another process`
+        : `${where}: ${error.message}`,
+  })
 
 export const make = Effect.fnUntraced(function* (options: SqlStoreOptions) {
   const sql = yield* SqlClient.SqlClient
@@ -257,6 +262,8 @@ export interface SqliteStoreOptions extends StoreOptions {
   readonly filename: string
   /** `FULL` (default): what was answered survives the machine. `NORMAL`: it survives the process. */
   readonly synchronous?: "NORMAL" | "FULL"
+  /** How long to wait at the start for a process that is just going away. Default 5,000. */
+  readonly busyTimeoutMillis?: number
 }
 
 /** The embedded store: one file, one process. Fails to start when the file is no store, damaged, newer or in use. */
@@ -266,6 +273,7 @@ export const layerSqlite = (options: SqliteStoreOptions): Layer.Layer<ResourceSt
     filename: options.filename,
     synchronous: options.synchronous ?? "FULL",
     exclusive: true,
+    busyTimeoutMillis: options.busyTimeoutMillis ?? 5_000,
   })
   return Layer.effect(ResourceStore, make({ ...options, where, sole: true })).pipe(
     Layer.provide(client),
