@@ -559,6 +559,7 @@ const dhcp4Frame = (from: Guest, type: number, more: ReadonlyArray<readonly [num
       broadcast: false,
       clientAddress: "0.0.0.0",
       yourAddress: "0.0.0.0",
+      relay: "0.0.0.0",
       clientMac: from.mac,
       options: new Map([[Dhcp4.optionCodes.messageType, Uint8Array.of(type)], ...more]),
     }),
@@ -642,7 +643,11 @@ const dhcp4 = (on: On): void => {
 
 const association = (addresses: ReadonlyArray<string> = []): Dhcp6.Option => ({
   code: Dhcp6.optionCodes.identityAssociation,
-  value: Dhcp6.encodeAssociation({ id: 5, addresses, status: undefined }),
+  value: Dhcp6.encodeAssociation({
+    id: 5,
+    addresses: addresses.map((address) => ({ address, validSeconds: 3_600 })),
+    status: undefined,
+  }),
 })
 
 const dhcp6Frame = (from: Guest, type: number, options: ReadonlyArray<Dhcp6.Option>): Bytes => {
@@ -690,6 +695,7 @@ const dhcp6 = (on: On): void => {
     assert.isTrue(client !== undefined && equal(client, Dhcp6.duid(from.mac)))
     return answer
   })
+  const forever = { address: "fd00::1", validSeconds: Dhcp6.infiniteSeconds }
   const granted = (answer: Dhcp6.Dhcp6) => {
     const value = Dhcp6.option(answer.options, codes.identityAssociation)
     return value === undefined ? undefined : Dhcp6.decodeAssociation(value)
@@ -704,7 +710,7 @@ const dhcp6 = (on: On): void => {
       const a = yield* guest(hosts.first, specOf(hosts, { ipv6: "fd00::1" }))
       const advertised = yield* question(a, types.solicit, [association()])
       assert.strictEqual(advertised.type, types.advertise)
-      assert.deepStrictEqual(granted(advertised), { id: 5, addresses: ["fd00::1"], status: undefined })
+      assert.deepStrictEqual(granted(advertised), { id: 5, addresses: [forever], status: undefined })
       assert.deepStrictEqual(
         [...(Dhcp6.option(advertised.options, codes.dns) ?? [])],
         settings.dns6.flatMap((address) => [...bytesOf(address)]),
@@ -715,7 +721,7 @@ const dhcp6 = (on: On): void => {
       for (const type of [types.request, types.renew]) {
         const reply = yield* question(a, type, [named, association(["fd00::1"])])
         assert.strictEqual(reply.type, types.reply)
-        assert.deepStrictEqual(granted(reply), { id: 5, addresses: ["fd00::1"], status: undefined })
+        assert.deepStrictEqual(granted(reply), { id: 5, addresses: [forever], status: undefined })
       }
       const rapid = yield* question(a, types.solicit, [
         { code: codes.rapidCommit, value: new Uint8Array(0) },
@@ -723,7 +729,7 @@ const dhcp6 = (on: On): void => {
       ])
       assert.strictEqual(rapid.type, types.reply)
       assert.isDefined(Dhcp6.option(rapid.options, codes.rapidCommit))
-      assert.deepStrictEqual(granted(rapid), { id: 5, addresses: ["fd00::1"], status: undefined })
+      assert.deepStrictEqual(granted(rapid), { id: 5, addresses: [forever], status: undefined })
       const confirmed = yield* question(a, types.confirm, [association(["fd00::1"])])
       assert.strictEqual(status(confirmed) ?? statuses.success, statuses.success)
       const released = yield* question(a, types.release, [named, association(["fd00::1"])])

@@ -20,7 +20,7 @@ export interface ModelVm {
   readonly listen: (port: number) => Effect.Effect<void>
   /**
    * Sends bytes over TCP, and again after every loss, at most `attempts` times. Whether all was acknowledged and
-   * both sides closed.
+   * both sides closed. What the other side sent and lost is its own to send again: see `tick`.
    */
   readonly transfer: (to: string, port: number, data: Bytes, attempts?: number) => Effect.Effect<boolean>
   /** Sends again what was not answered. */

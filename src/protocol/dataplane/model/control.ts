@@ -89,7 +89,10 @@ const named = (text: string, least: number, most: number): boolean => {
   return size >= least && size <= most && !text.includes("\0")
 }
 
-/** Canonical spec, or the text of the first check that fails. Any VNI of 32 bits will do, as in dpservice. */
+/** 24 bits, and zero is none. */
+const maxVni = 0xff_ffff
+
+/** Canonical spec, or the text of the first check that fails. A VNI is looked at when it is used. */
 export const checkInterface = (spec: InterfaceSpec): InterfaceSpec | string => {
   if (!/^[A-Za-z0-9_-]{1,63}$/.test(spec.id)) return "Invalid interface_id"
   const ipv4 = optionalAddress(spec.ipv4, parseIpv4)
@@ -140,6 +143,7 @@ const createInterface = (state: ModelState, asked: InterfaceSpec): Step => {
   }
 
   if (!opens(state, spec.device)) return failed(state, statusCodes.NOT_FOUND)
+  if (spec.vni < 1 || spec.vni > maxVni) return failed(state, statusCodes.PORT_START)
 
   const { index, generation, indices } = taken
   const entry: Interface = {

@@ -23,6 +23,7 @@ export const optionCodes = {
   leaseSeconds: 51,
   messageType: 53,
   serverId: 54,
+  clientId: 61,
   classlessRoutes: 121,
 } as const
 
@@ -35,7 +36,9 @@ export interface Dhcp4 {
   /** yiaddr: what it is given. */
   readonly yourAddress: string
   readonly clientMac: string
-  /** In the order of the message; long options are not joined (RFC 3396 is not spoken). */
+  /** giaddr: a relay's, where one carried the message. */
+  readonly relay: string
+  /** The last of a kind counts; long options are not joined (RFC 3396 is not spoken). */
   readonly options: ReadonlyMap<number, Bytes>
 }
 
@@ -56,7 +59,7 @@ export const decodeDhcp4 = (bytes: Bytes): Dhcp4 | undefined => {
     }
     const length = u8(bytes, at + 1)
     if (at + 2 + length > bytes.length) return undefined
-    if (!options.has(code)) options.set(code, bytes.subarray(at + 2, at + 2 + length))
+    options.set(code, bytes.subarray(at + 2, at + 2 + length))
     at += 2 + length
   }
   return {
@@ -65,6 +68,7 @@ export const decodeDhcp4 = (bytes: Bytes): Dhcp4 | undefined => {
     broadcast: (u16(bytes, 10) & 0x8000) !== 0,
     clientAddress: ipv4At(bytes, 12),
     yourAddress: ipv4At(bytes, 16),
+    relay: ipv4At(bytes, 24),
     clientMac: macAt(bytes, 28),
     options,
   }
@@ -81,7 +85,8 @@ export const encodeDhcp4 = (message: Dhcp4): Bytes => {
     [0, 0, message.broadcast ? 0x80 : 0, 0],
     four(message.clientAddress),
     four(message.yourAddress),
-    new Uint8Array(8),
+    [0, 0, 0, 0],
+    four(message.relay),
     macBytes(message.clientMac),
     new Uint8Array(10 + 64 + 128),
     put32(cookie),
@@ -90,8 +95,11 @@ export const encodeDhcp4 = (message: Dhcp4): Bytes => {
   )
 }
 
-export const messageType = (message: Dhcp4): number =>
-  u8(message.options.get(optionCodes.messageType) ?? empty, 0)
+/** Zero: it has none. */
+export const messageType = (message: Dhcp4): number => {
+  const value = message.options.get(optionCodes.messageType) ?? empty
+  return value.length === 1 ? u8(value, 0) : 0
+}
 
 /** What the gateway tells its one client. */
 export interface Lease4 {
@@ -108,10 +116,10 @@ export interface Lease4 {
  * DECLINE need no answer, since the address belongs to the interface and not to the lease.
  */
 export const answerDhcp4 = (lease: Lease4, request: Dhcp4): Dhcp4 | undefined => {
-  if (request.reply) return undefined
+  if (request.reply || request.relay !== "0.0.0.0") return undefined
   const type = messageType(request)
   const server = request.options.get(optionCodes.serverId)
-  const foreign = server !== undefined && (server.length !== 4 || formatIpv4(server) !== lease.gateway)
+  const foreign = server?.length === 4 && formatIpv4(server) !== lease.gateway
   if (type === messageTypes.request) {
     if (foreign) return undefined
     const wanted = request.options.get(optionCodes.requestedAddress)
@@ -129,6 +137,9 @@ const reply = (lease: Lease4, request: Dhcp4, type: number): Dhcp4 => {
     [optionCodes.messageType, Uint8Array.of(type)],
     [optionCodes.serverId, four(lease.gateway)],
   ])
+  // RFC 6842: a client may have told itself apart.
+  const client = request.options.get(optionCodes.clientId) ?? empty
+  if (client.length >= 2 && client.length <= 64) options.set(optionCodes.clientId, client)
   const informed = messageType(request) === messageTypes.inform
   if (type !== messageTypes.nak) {
     if (!informed) options.set(optionCodes.leaseSeconds, Uint8Array.of(255, 255, 255, 255))
@@ -143,7 +154,8 @@ const reply = (lease: Lease4, request: Dhcp4, type: number): Dhcp4 => {
     reply: true,
     transaction: request.transaction,
     broadcast: request.broadcast,
-    clientAddress: informed ? request.clientAddress : "0.0.0.0",
+    relay: "0.0.0.0",
+    clientAddress: type === messageTypes.nak ? "0.0.0.0" : request.clientAddress,
     yourAddress: type === messageTypes.nak || informed ? "0.0.0.0" : lease.address,
     clientMac: request.clientMac,
     options,

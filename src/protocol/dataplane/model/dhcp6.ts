@@ -19,15 +19,24 @@ export const optionCodes = {
   clientId: 1,
   serverId: 2,
   identityAssociation: 3,
+  temporaryAssociation: 4,
   address: 5,
   optionRequest: 6,
+  preference: 7,
   elapsedTime: 8,
   statusCode: 13,
   rapidCommit: 14,
   dns: 23,
+  prefixDelegation: 25,
 } as const
 
-export const statusCodes = { success: 0, noAddressesAvailable: 2, noBinding: 3, notOnLink: 4 } as const
+export const statusCodes = {
+  success: 0,
+  noAddressesAvailable: 2,
+  noBinding: 3,
+  notOnLink: 4,
+  noPrefixAvailable: 6,
+} as const
 
 export interface Option {
   readonly code: number
@@ -41,12 +50,12 @@ export interface Dhcp6 {
   readonly options: ReadonlyArray<Option>
 }
 
-/** `undefined`: an option reaches beyond the end. */
-export const decodeOptions = (bytes: Bytes): ReadonlyArray<Option> | undefined => {
+/** Up to the first option that reaches beyond the end. */
+const wholeOptions = (bytes: Bytes): ReadonlyArray<Option> => {
   const out: Array<Option> = []
-  for (let at = 0; at < bytes.length;) {
+  for (let at = 0; at + 4 <= bytes.length;) {
     const length = u16(bytes, at + 2)
-    if (at + 4 + length > bytes.length) return undefined
+    if (at + 4 + length > bytes.length) break
     out.push({ code: u16(bytes, at), value: bytes.subarray(at + 4, at + 4 + length) })
     at += 4 + length
   }
@@ -56,13 +65,15 @@ export const decodeOptions = (bytes: Bytes): ReadonlyArray<Option> | undefined =
 export const encodeOptions = (options: ReadonlyArray<Option>): Bytes =>
   concat(...options.flatMap(({ code, value }) => [put16(code), put16(value.length), value]))
 
-export const decodeDhcp6 = (bytes: Bytes): Dhcp6 | undefined => {
-  if (bytes.length < 4) return undefined
-  const options = decodeOptions(bytes.subarray(4))
-  return options === undefined
+/** What is cut off at the end is left out. */
+export const decodeDhcp6 = (bytes: Bytes): Dhcp6 | undefined =>
+  bytes.length < 4
     ? undefined
-    : { type: u8(bytes, 0), transaction: u32(bytes, 0) % 0x100_0000, options }
-}
+    : {
+        type: u8(bytes, 0),
+        transaction: u32(bytes, 0) % 0x100_0000,
+        options: wholeOptions(bytes.subarray(4)),
+      }
 
 export const encodeDhcp6 = (message: Dhcp6): Bytes =>
   concat(put32(message.type * 0x100_0000 + message.transaction), encodeOptions(message.options))
@@ -70,38 +81,46 @@ export const encodeDhcp6 = (message: Dhcp6): Bytes =>
 export const option = (options: ReadonlyArray<Option>, code: number): Bytes | undefined =>
   options.find((candidate) => candidate.code === code)?.value
 
-/** An IA_NA (option 3) and what is in it. */
+/** An IA_NA, IA_TA or IA_PD, and what is in it. */
 export interface Association {
   readonly id: number
-  readonly addresses: ReadonlyArray<string>
+  readonly addresses: ReadonlyArray<{ readonly address: string; readonly validSeconds: number }>
   readonly status: number | undefined
 }
 
-export const decodeAssociation = (value: Bytes): Association | undefined => {
-  if (value.length < 12) return undefined
-  const inner = decodeOptions(value.subarray(12))
-  if (inner === undefined) return undefined
+/** Bytes before the options of an association: its id, and but for temporary ones two times. */
+const headOf = (code: number): number => (code === optionCodes.temporaryAssociation ? 4 : 12)
+
+export const decodeAssociation = (
+  value: Bytes,
+  code: number = optionCodes.identityAssociation,
+): Association | undefined => {
+  if (value.length < headOf(code)) return undefined
+  const inner = wholeOptions(value.subarray(headOf(code)))
   const status = option(inner, optionCodes.statusCode)
   return {
     id: u32(value, 0),
     addresses: inner
       .filter((o) => o.code === optionCodes.address && o.value.length >= 24)
-      .map((o) => ipv6At(o.value, 0)),
+      .map((o) => ({ address: ipv6At(o.value, 0), validSeconds: u32(o.value, 20) })),
     status: status === undefined ? undefined : u16(status, 0),
   }
 }
 
-const infinite = [255, 255, 255, 255]
+export const infiniteSeconds = 0xffff_ffff
 
-/** T1 and T2 zero: the server leaves the times to the client; lifetimes are infinite. */
-export const encodeAssociation = (association: Association): Bytes =>
+/** T1 and T2 are infinite with an address, else zero. */
+export const encodeAssociation = (
+  association: Association,
+  code: number = optionCodes.identityAssociation,
+): Bytes =>
   concat(
     put32(association.id),
-    new Uint8Array(8),
+    new Uint8Array(headOf(code) - 4).fill(association.status === undefined ? 0xff : 0),
     encodeOptions([
-      ...association.addresses.map((address) => ({
+      ...association.addresses.map(({ address, validSeconds }) => ({
         code: optionCodes.address,
-        value: concat(parseIpv6(address) ?? new Uint8Array(16), infinite, infinite),
+        value: concat(parseIpv6(address) ?? new Uint8Array(16), put32(validSeconds), put32(validSeconds)),
       })),
       ...(association.status === undefined
         ? []
@@ -119,67 +138,109 @@ export interface Lease6 {
 /** DUID-LL of a MAC (RFC 8415 §11.4). */
 export const duid = (mac: string): Bytes => concat([0, 3, 0, 1], macBytes(mac))
 
+/** Associations that are looked at. */
+const maxAssociations = 4
+const associationCodes: ReadonlySet<number> = new Set([
+  optionCodes.identityAssociation,
+  optionCodes.temporaryAssociation,
+  optionCodes.prefixDelegation,
+])
+
+/** Which messages must, may and must not name a server, and whether that is us (RFC 8415 §16). */
+const addressed = (
+  type: number,
+  client: Bytes | undefined,
+  server: Bytes | undefined,
+  own: Bytes,
+): boolean => {
+  const m = messageTypes
+  const ours = server !== undefined && equal(server, own)
+  switch (type) {
+    case m.request:
+    case m.renew:
+    case m.release:
+    case m.decline:
+      return ours && client !== undefined
+    case m.solicit:
+    case m.confirm:
+    case m.rebind:
+      return server === undefined && client !== undefined
+    case m.informationRequest:
+      return server === undefined || ours
+    default:
+      return false
+  }
+}
+
+/** The last of a kind counts. */
+const lastOption = (options: ReadonlyArray<Option>, code: number): Bytes | undefined =>
+  options.findLast((candidate) => candidate.code === code)?.value
+
 /**
  * SOLICIT is advertised, or granted at once where the client offers rapid commit; REQUEST, RENEW and REBIND get
- * the interface's one address; CONFIRM is NotOnLink for any other; RELEASE and DECLINE are acknowledged without
- * effect; INFORMATION-REQUEST gets the settings. A message for another server, or without a client id where one
- * is due, is left alone.
+ * the interface's one address, and an address that they hold otherwise is taken back; CONFIRM is NotOnLink for any
+ * other; RELEASE and DECLINE are acknowledged without effect; INFORMATION-REQUEST gets the settings. There are
+ * neither temporary addresses nor prefixes.
  */
 export const answerDhcp6 = (lease: Lease6, request: Dhcp6): Dhcp6 | undefined => {
   const m = messageTypes
-  const client = option(request.options, optionCodes.clientId)
-  const server = option(request.options, optionCodes.serverId)
-  const own = duid(lease.gatewayMac)
-  const addressed = server !== undefined && equal(server, own)
-  const named: ReadonlyArray<number> = [m.request, m.renew, m.release, m.decline]
-  const open: ReadonlyArray<number> = [m.solicit, m.confirm, m.rebind]
-  const informing = request.type === m.informationRequest
-  if (
-    named.includes(request.type)
-      ? !addressed
-      : open.includes(request.type)
-        ? server !== undefined
-        : !informing
+  const { type } = request
+  const client = lastOption(
+    request.options.filter((o) => o.code !== optionCodes.clientId || o.value.length <= 130),
+    optionCodes.clientId,
   )
-    return undefined
-  if (client === undefined ? !informing : client.length === 0 || client.length > 130) return undefined
-  if (informing && server !== undefined && !addressed) return undefined
-
+  const own = duid(lease.gatewayMac)
+  if (!addressed(type, client, lastOption(request.options, optionCodes.serverId), own)) return undefined
   const associations = request.options
-    .filter((o) => o.code === optionCodes.identityAssociation)
-    .map((o) => decodeAssociation(o.value))
-    .filter((a) => a !== undefined)
-  const rapid = request.type === m.solicit && option(request.options, optionCodes.rapidCommit) !== undefined
-  const options: Array<Option> = []
+    .filter((o) => associationCodes.has(o.code) && o.value.length >= headOf(o.code))
+    .slice(0, maxAssociations)
+    .map((o) => ({ code: o.code, asked: decodeAssociation(o.value, o.code) }))
+  const held = associations.flatMap(({ asked }) => asked?.addresses.map(({ address }) => address) ?? [])
+  if (type === m.confirm && held.length === 0) return undefined
+
+  const rapid = type === m.solicit && option(request.options, optionCodes.rapidCommit) !== undefined
+  const options: Array<Option> = [{ code: optionCodes.serverId, value: own }]
   if (client !== undefined) options.push({ code: optionCodes.clientId, value: client })
-  options.push({ code: optionCodes.serverId, value: own })
+  const answer = {
+    type: type === m.solicit && !rapid ? m.advertise : m.reply,
+    transaction: request.transaction,
+  }
+  if (type === m.confirm) {
+    const right = held.every((address) => address === lease.address)
+    return { ...answer, options: [...options, status(right ? statusCodes.success : statusCodes.notOnLink)] }
+  }
+  if (type === m.release || type === m.decline)
+    return { ...answer, options: [...options, status(statusCodes.success)] }
+  // Nobody else will answer: no need to wait.
+  if (answer.type === m.advertise) options.push({ code: optionCodes.preference, value: Uint8Array.of(255) })
   if (rapid) options.push({ code: optionCodes.rapidCommit, value: new Uint8Array(0) })
-
-  const granting: ReadonlyArray<number> = [m.solicit, m.request, m.renew, m.rebind]
-  if (granting.includes(request.type)) {
-    for (const association of associations)
-      options.push({
-        code: optionCodes.identityAssociation,
-        value: encodeAssociation({
-          id: association.id,
-          addresses: lease.address === undefined ? [] : [lease.address],
-          status: lease.address === undefined ? statusCodes.noAddressesAvailable : undefined,
-        }),
-      })
-  } else if (request.type === m.confirm) {
-    const right = associations.every((a) => a.addresses.every((address) => address === lease.address))
-    options.push(status(right ? statusCodes.success : statusCodes.notOnLink))
-  } else if (!informing) options.push(status(statusCodes.success))
-
+  if (type !== m.informationRequest)
+    for (const { asked, code } of associations)
+      options.push({ code, value: encodeAssociation(grant(lease, type, code, asked), code) })
   if (lease.dns.length > 0)
     options.push({
       code: optionCodes.dns,
       value: concat(...lease.dns.map((address) => parseIpv6(address) ?? new Uint8Array(16))),
     })
+  return { ...answer, options }
+}
+
+const grant = (lease: Lease6, type: number, code: number, asked: Association | undefined): Association => {
+  const lives = code === optionCodes.identityAssociation && lease.address !== undefined
+  const none =
+    code === optionCodes.prefixDelegation ? statusCodes.noPrefixAvailable : statusCodes.noAddressesAvailable
+  const other = asked?.addresses.findLast(({ address }) => address !== lease.address)
+  const withdrawn =
+    code === optionCodes.identityAssociation && (type === messageTypes.renew || type === messageTypes.rebind)
   return {
-    type: request.type === m.solicit && !rapid ? m.advertise : m.reply,
-    transaction: request.transaction,
-    options,
+    id: asked?.id ?? 0,
+    addresses: [
+      ...(lives && lease.address !== undefined
+        ? [{ address: lease.address, validSeconds: infiniteSeconds }]
+        : []),
+      ...(withdrawn && other !== undefined ? [{ address: other.address, validSeconds: 0 }] : []),
+    ],
+    status: lives ? undefined : none,
   }
 }
 

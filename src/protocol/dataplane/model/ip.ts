@@ -16,8 +16,11 @@ export interface Ipv4 {
   readonly ttl: number
   readonly trafficClass: number
   readonly identification: number
-  /** Anything but the first byte of an unfragmented packet: offset is not zero or more fragments follow. */
+  /** Part of a packet: offset is not zero or more fragments follow. */
   readonly fragment: boolean
+  readonly dontFragment: boolean
+  /** The header's checksum is right. A forwarder does not look; who receives the packet does. */
+  readonly intact: boolean
   readonly payload: Bytes
   readonly packet: Bytes
 }
@@ -27,7 +30,6 @@ export const decodeIpv4 = (bytes: Bytes): Ipv4 | undefined => {
   const header = (u8(bytes, 0) & 0x0f) * 4
   const total = u16(bytes, 2)
   if (header < 20 || total < header || bytes.length < total) return undefined
-  if (internetChecksum(bytes.subarray(0, header)) !== 0) return undefined
   return {
     source: ipv4At(bytes, 12),
     destination: ipv4At(bytes, 16),
@@ -36,6 +38,8 @@ export const decodeIpv4 = (bytes: Bytes): Ipv4 | undefined => {
     trafficClass: u8(bytes, 1),
     identification: u16(bytes, 4),
     fragment: (u16(bytes, 6) & 0x3fff) !== 0,
+    dontFragment: (u16(bytes, 6) & 0x4000) !== 0,
+    intact: internetChecksum(bytes.subarray(0, header)) === 0,
     payload: bytes.subarray(header, total),
     packet: bytes.subarray(0, total),
   }
@@ -47,6 +51,8 @@ export interface Ipv4Fields {
   readonly protocol: number
   readonly ttl?: number
   readonly identification?: number
+  /** Default true, as Linux sends. */
+  readonly dontFragment?: boolean
   readonly payload: Bytes
 }
 
@@ -55,7 +61,7 @@ export const encodeIpv4 = (packet: Ipv4Fields): Bytes => {
     [0x45, 0],
     put16(20 + packet.payload.length),
     put16(packet.identification ?? 0),
-    [0x40, 0, packet.ttl ?? 64, packet.protocol, 0, 0],
+    [packet.dontFragment === false ? 0 : 0x40, 0, packet.ttl ?? 64, packet.protocol, 0, 0],
     parseIpv4(packet.source) ?? new Uint8Array(4),
     parseIpv4(packet.destination) ?? new Uint8Array(4),
   )

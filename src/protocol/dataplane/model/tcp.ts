@@ -16,9 +16,12 @@ export interface Connection {
   readonly data: Bytes
   /** Nothing more will be sent than `data`; a FIN follows it. */
   readonly closing: boolean
-  /** Positions that the other side has acknowledged, and that were sent at least once. */
+  /** Positions that the other side has acknowledged. */
   readonly acknowledged: number
+  /** Where sending goes on; back at `acknowledged` when something is sent again. */
   readonly sent: number
+  /** Positions that were sent at least once, and may be acknowledged. */
+  readonly highest: number
   /** The next sequence that is expected; `undefined` before the other side's SYN. */
   readonly expected: number | undefined
   readonly received: ReadonlyArray<Bytes>
@@ -54,6 +57,7 @@ const start = (local: Peer, remote: Peer, segmentBytes: number): Connection => (
   closing: false,
   acknowledged: 0,
   sent: 0,
+  highest: 0,
   expected: undefined,
   received: [],
   remoteClosed: false,
@@ -112,7 +116,7 @@ const flush = (connection: Connection): Turn => {
       sent++
     }
   }
-  return { connection: { ...connection, sent }, segments }
+  return { connection: { ...connection, sent, highest: Math.max(sent, connection.highest) }, segments }
 }
 
 /** Sends again from the first position that is not acknowledged. */
@@ -136,7 +140,8 @@ export const receive = (connection: Connection, arrived: Tcp): Turn => {
   if (next.expected === undefined) return { connection: next, segments: [] }
   if (arrived.flags.ack === true) {
     const position = (arrived.acknowledgement - next.initialSequence + modulo) % modulo
-    if (position > next.acknowledged && position <= next.sent) next = { ...next, acknowledged: position }
+    if (position > next.acknowledged && position <= next.highest)
+      next = { ...next, acknowledged: position, sent: Math.max(next.sent, position) }
   }
   if (arrived.payload.length > 0 || arrived.flags.fin === true) {
     next = take(next, arrived, next.expected ?? 0)

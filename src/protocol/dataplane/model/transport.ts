@@ -67,6 +67,12 @@ export interface Udp {
   readonly payload: Bytes
 }
 
+/** The payload behind a UDP header, unchecked: on a virtual link a guest may leave checksums to its device. */
+export const trustedUdp = (bytes: Bytes): Udp | undefined =>
+  bytes.length < 8
+    ? undefined
+    : { sourcePort: u16(bytes, 0), destinationPort: u16(bytes, 2), payload: bytes.subarray(8) }
+
 /** A checksum of zero over IPv4 means that there is none (RFC 768); over IPv6 it is refused (RFC 8200 §8.1). */
 export const decodeUdp = (addresses: Addresses, bytes: Bytes): Udp | undefined => {
   const length = u16(bytes, 4)

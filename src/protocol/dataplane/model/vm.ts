@@ -224,6 +224,7 @@ const dhcp4Frame = (vm: Vm, type: number, more: ReadonlyArray<readonly [number, 
       broadcast: false,
       clientAddress: "0.0.0.0",
       yourAddress: "0.0.0.0",
+      relay: "0.0.0.0",
       clientMac: vm.mac,
       options: new Map([[Dhcp4.optionCodes.messageType, Uint8Array.of(type)], ...more]),
     }),
@@ -291,7 +292,7 @@ const receive = (vm: Vm, bytes: Bytes): VmTurn => {
   if (frame.type === etherTypes.arp) return receiveArp(vm, frame.payload)
   if (frame.type === etherTypes.ipv4) {
     const packet = decodeIpv4(frame.payload)
-    return packet === undefined ? still(vm) : receive4(vm, packet)
+    return packet?.intact === true ? receive4(vm, packet) : still(vm)
   }
   const packet = frame.type === etherTypes.ipv6 ? decodeIpv6(frame.payload) : undefined
   return packet === undefined ? still(vm) : receive6(vm, packet, frame.source)
@@ -430,7 +431,7 @@ const receiveDhcp6 = (vm: Vm, message: Dhcp6.Dhcp6): VmTurn => {
   if (!vm.asking6 || message.transaction !== vm.transaction || message.type !== Dhcp6.messageTypes.reply)
     return still(vm)
   const value = Dhcp6.option(message.options, Dhcp6.optionCodes.identityAssociation)
-  const address = value === undefined ? undefined : Dhcp6.decodeAssociation(value)?.addresses[0]
+  const address = value === undefined ? undefined : Dhcp6.decodeAssociation(value)?.addresses[0]?.address
   if (address === undefined) return still(vm)
   return {
     vm: { ...vm, asking6: false, ipv6: address },
