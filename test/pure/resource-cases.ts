@@ -59,7 +59,8 @@ export const updateFaults = (first: unknown, next: unknown): ReadonlyArray<strin
     : []
 }
 
-export const fixture = (name: string): ReadonlyArray<unknown> =>
-  parseAllDocuments(readFileSync(new URL(`./fixtures/${name}`, import.meta.url), "utf8")).map((document) =>
-    document.toJS(),
-  )
+/** Documents of a YAML file, named from this folder. */
+export const documentsOf = (path: string): ReadonlyArray<unknown> =>
+  parseAllDocuments(readFileSync(new URL(path, import.meta.url), "utf8")).map((document) => document.toJS())
+
+export const fixture = (name: string): ReadonlyArray<unknown> => documentsOf(`./fixtures/${name}`)

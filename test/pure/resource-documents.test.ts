@@ -4,6 +4,7 @@ import { decodeManifest, decodeManifests, maxManifests } from "#protocol/resourc
 import { maxManifestBytes } from "#protocol/resource/Json.ts"
 import {
   decoded,
+  documentsOf,
   faults,
   fixture,
   network,
@@ -195,5 +196,20 @@ describe("Upstream's samples", () => {
       ipFamilies: ["IPv4"],
       ips: [{ value: "10.0.0.1" }],
     })
+  })
+})
+
+describe("The manifests of examples/first-light", () => {
+  it("are valid, and two networks use one address", () => {
+    const documents = ["networks.yaml", "interfaces.yaml"].flatMap((file) =>
+      documentsOf(`../../examples/first-light/${file}`),
+    )
+    const keys = documents.map((document) => decoded(document).key)
+    assert.deepStrictEqual(
+      keys.map(({ name }) => name),
+      ["blue", "red", "nic-a", "nic-b", "nic-c", "nic-d"],
+    )
+    const ipsOf = (name: string) => specOf(documents[keys.findIndex((key) => key.name === name)])["ips"]
+    assert.deepStrictEqual(ipsOf("nic-a"), ipsOf("nic-d"))
   })
 })
