@@ -5,7 +5,7 @@
  * reflector, agent, dataplane) can be stopped and started again here; what is durable outside (store, journals)
  * outlives it. Everything ends with the scope.
  */
-import { Context, Effect, Exit, Layer, Scope, Stream } from "effect"
+import { Context, Deferred, Effect, Exit, Layer, Scope, Stream } from "effect"
 import { RegionCommands } from "#protocol/gateway/RegionCommands.ts"
 import { Ids } from "#protocol/Ids.ts"
 import { ControllerLink, LinkError } from "#protocol/node/ControllerLink.ts"
@@ -45,50 +45,53 @@ export interface Options extends Controller.RegionOptions {
   readonly version: string
 }
 
-/** A process made of a layer; `current` is what it provides while it runs. */
+/** One life of a process. */
+interface Running<A> {
+  readonly context: Context.Context<A>
+  readonly ended: Deferred.Deferred<void>
+}
+
+/** A process made of a layer; `current` is its present life. */
 const processOf = Effect.fnUntraced(function* <A, E>(
   name: string,
   layer: Layer.Layer<A, E>,
-): Effect.fn.Return<
-  Process & { readonly current: () => Context.Context<A> | undefined },
-  never,
-  Scope.Scope
-> {
+): Effect.fn.Return<Process & { readonly current: () => Running<A> | undefined }, never, Scope.Scope> {
   const outer = yield* Effect.scope
-  let running: { readonly scope: Scope.Closeable; readonly context: Context.Context<A> } | undefined
-  const stop = Effect.suspend(() => {
+  let running: (Running<A> & { readonly scope: Scope.Closeable }) | undefined
+  const stop = Effect.gen(function* () {
     const ending = running
     running = undefined
-    return ending === undefined ? Effect.void : Scope.close(ending.scope, Exit.void)
+    if (ending === undefined) return
+    yield* Deferred.succeed(ending.ended, undefined)
+    yield* Scope.close(ending.scope, Exit.void)
   })
   const start = Effect.gen(function* () {
     yield* stop
     const scope = yield* Scope.fork(outer)
     const context = yield* Effect.orDie(Layer.buildWithScope(Layer.fresh(layer), scope))
-    running = { scope, context }
+    running = { scope, context, ended: yield* Deferred.make<void>() }
   }).pipe(Effect.annotateLogs({ process: name }))
-  return { start, stop, current: () => running?.context }
+  return { start, stop, current: () => running }
 })
 
 const reflectorAddress = (index: number) => `[fd00::${index + 1}]:4711`
 
-const gone = () =>
-  Stream.fail(new LinkError({ kind: "Unreachable", reason: "the controller is not running" }))
+const gone = new LinkError({ kind: "Unreachable", reason: "the controller is not running" })
 
-/** Sessions with whatever controller runs at that moment. */
-const linkTo = (sessions: () => NodeSessions["Service"] | undefined): Layer.Layer<ControllerLink> =>
+/** Sessions with whatever controller runs at that moment; they break when it stops. */
+const linkTo = (controller: () => Running<NodeSessions> | undefined): Layer.Layer<ControllerLink> =>
   Layer.succeed(
     ControllerLink,
     ControllerLink.of({
       session: (requests) =>
         Stream.suspend(() => {
-          const serving = sessions()
-          return serving === undefined
-            ? gone()
-            : Stream.mapError(serving.session(requests), ({ kind, reason }) => {
-                const known = kind === "Refused" || kind === "Replaced" || kind === "Malformed"
-                return new LinkError({ kind: known ? kind : "Unreachable", reason })
-              })
+          const running = controller()
+          if (running === undefined) return Stream.fail(gone)
+          const session = Context.get(running.context, NodeSessions).session(requests)
+          return Stream.mapError(session, ({ kind, reason }) => {
+            const known = kind === "Refused" || kind === "Replaced" || kind === "Malformed"
+            return new LinkError({ kind: known ? kind : "Unreachable", reason })
+          }).pipe(Stream.interruptWhen(Effect.andThen(Deferred.await(running.ended), Effect.fail(gone))))
         }),
     }),
   )
@@ -130,10 +133,6 @@ export const make = Effect.fn("ModelRegion.make")(function* (
     ),
   )
 
-  const sessions = () => {
-    const context = controller.current()
-    return context === undefined ? undefined : Context.get(context, NodeSessions)
-  }
   const hostOf = Effect.fnUntraced(function* ({ name, underlayPrefix }: HostOptions) {
     const built = yield* Layer.build(ModelDataplane.layer({ underlayPrefix }).pipe(Layer.provide(outside)))
     const model = Context.get(built, ModelDataplane)
@@ -143,7 +142,7 @@ export const make = Effect.fn("ModelRegion.make")(function* (
       Agent.layer({ node: name, underlayPrefix, dataplane: "model", version: options.version }).pipe(
         Layer.provide([
           layerModel.pipe(Layer.provide(Layer.succeed(ModelDataplane, model))),
-          linkTo(sessions),
+          linkTo(controller.current),
           Journal.layerMemory(journal),
           RouteDistributionClient.layerTransport({
             reflectors: reflectors.map((_, index) => reflectorAddress(index)),
@@ -154,8 +153,8 @@ export const make = Effect.fn("ModelRegion.make")(function* (
       ),
     )
     const agentStatus = () => {
-      const context = agent.current()
-      return context === undefined ? undefined : Context.get(context, Agent)
+      const running = agent.current()
+      return running === undefined ? undefined : Context.get(running.context, Agent)
     }
     return { name, underlayPrefix, model, agent, agentStatus }
   })
@@ -164,10 +163,8 @@ export const make = Effect.fn("ModelRegion.make")(function* (
   for (const process of [controller, ...reflectors, ...hosts.map(({ agent }) => agent)]) yield* process.start
 
   const services = Effect.suspend(() => {
-    const context = controller.current()
-    return context === undefined
-      ? Effect.die(new Error("the controller is not running"))
-      : Effect.succeed(Context.merge(context, shared))
+    const running = controller.current()
+    return running === undefined ? Effect.die(gone) : Effect.succeed(Context.merge(running.context, shared))
   })
   return {
     controller,
