@@ -14,10 +14,18 @@ const fromSystem: Random.Random = {
   nextIntUnsafe: () => Number(randomBytes(8).readBigInt64BE() >> 10n),
 }
 
-const systemRandom = Layer.succeed(Random.Random, fromSystem)
+export const systemRandom = Layer.succeed(Random.Random, fromSystem)
 
-/** Runs a role until it is told to end. A role that can't start ends with status 1 and the reason. */
+const reasonOf = (error: { readonly message: string }): string =>
+  error.message === "" && "reason" in error ? String(error.reason) : error.message
+
+/**
+ * Runs a role until it is told to end, which is status 0. A role that can't start ends with status 1 and the
+ * reason.
+ */
 export const runRole = <A, E extends { readonly message: string }>(role: Layer.Layer<A, E, Ids>) =>
-  Layer.launch(
-    role.pipe(Layer.provide(Ids.layer), Layer.provide(systemRandom), Layer.provide(Logging.layer)),
-  ).pipe(Effect.mapError((error) => failed(error.message)))
+  Effect.suspend(() => {
+    process.exitCode = 0
+    const services = Layer.mergeAll(Ids.layer, systemRandom, Logging.layer)
+    return Effect.mapError(Layer.launch(Layer.provide(role, services)), (error) => failed(reasonOf(error)))
+  })

@@ -91,7 +91,7 @@ export const waitFor = Effect.fnUntraced(function* (
   options: {
     readonly until: (seen: Seen) => boolean
     readonly wanted: string
-    readonly timeout: Duration.Duration
+    readonly timeout: Duration.Input
     readonly onSeen?: (seen: Seen) => Effect.Effect<void>
   },
 ) {
@@ -104,18 +104,19 @@ export const waitFor = Effect.fnUntraced(function* (
   const first = yield* Effect.timeoutOption(found, options.timeout)
   if (Option.isSome(first) && Option.isSome(first.value)) return first.value.value
   const seen = yield* Ref.get(last)
-  const finalizers = Option.match(seen, {
-    onNone: () => [],
-    onSome: ({ metadata }) =>
-      metadata.deletionTimestamp === undefined
-        ? []
-        : (metadata.finalizers ?? []).map((finalizer) => `held by finalizer ${finalizer}`),
-  })
   return yield* failed(
-    `${nameOf(key)} is not ${options.wanted} after ${Duration.format(options.timeout)}`,
-    Option.match(seen, {
-      onNone: () => ["it does not exist"],
-      onSome: (manifest) => [...reasonsOf(manifest), ...finalizers],
-    }).map((line) => `  ${line}`),
+    `${nameOf(key)} is not ${options.wanted} after ${Duration.format(Duration.fromInputUnsafe(options.timeout))}`,
+    Option.match(seen, { onNone: () => ["it does not exist"], onSome: holdups }).map((line) => `  ${line}`),
   )
 })
+
+/** What keeps a resource: where it is being deleted, what holds it; else the conditions that are not met. */
+const holdups = (manifest: Manifest): ReadonlyArray<string> => {
+  const { deletionTimestamp, finalizers = [] } = manifest.metadata
+  if (deletionTimestamp === undefined) return reasonsOf(manifest)
+  const why = conditionsOf(manifest).filter(({ type }) => type === "Deleting")
+  return [
+    ...why.map(({ message, reason }) => `${reason}: it ${message}`),
+    ...finalizers.map((finalizer) => `held by finalizer ${finalizer}`),
+  ]
+}

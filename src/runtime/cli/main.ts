@@ -51,7 +51,8 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code === "EPIPE") process.exit(0)
 })
 
+// A command that is there to be ended by a signal says by process.exitCode what that means.
 NodeRuntime.runMain(program, {
   disableErrorReporting: true,
-  teardown: (exit, onExit) => onExit(Exit.isSuccess(exit) ? Number(exit.value) : 130),
+  teardown: (exit, onExit) => onExit(Number(Exit.isSuccess(exit) ? exit.value : (process.exitCode ?? 130))),
 })

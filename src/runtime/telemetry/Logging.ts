@@ -6,6 +6,7 @@
  * characters a line.
  */
 import { Cause, Logger, References } from "effect"
+import { appendFileSync } from "node:fs"
 
 const maxLength = 4096
 
@@ -64,3 +65,7 @@ const logger = Logger.make<unknown, string>(({ cause, date, fiber, logLevel, mes
 )
 
 export const layer = Logger.layer([Logger.withConsoleError(logger)])
+
+/** Into a file, appended, in place of standard error. Its folder exists. */
+export const layerFile = (path: string) =>
+  Logger.layer([Logger.map(logger, (line) => appendFileSync(path, `${line}\n`))])

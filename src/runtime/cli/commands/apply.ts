@@ -1,5 +1,5 @@
 /** `ferrite apply`: creates or changes resources from manifests, one after the other, each with its own verdict. */
-import { Console, Duration, Effect, Option } from "effect"
+import { Console, Effect, Option } from "effect"
 import { Command, Flag } from "effect/cli"
 import { Outcome } from "#gen/ferrite/gateway/v1/gateway_pb.ts"
 import type { ResourceKey } from "#protocol/resource/Resource.ts"
@@ -124,7 +124,7 @@ export const apply = Command.make(
             waitFor(client, key, {
               until: Option.exists(isSettled),
               wanted: "available",
-              timeout: Duration.fromInputUnsafe(timeout),
+              timeout,
             }),
           { concurrency: 16, discard: true },
         )

@@ -182,14 +182,36 @@ export const plug = Effect.fnUntraced(function* (folder: string, processes: Proc
 })
 
 /** Global addresses of a VM's eth0, as the kernel writes them. */
-export const addressesOf = (nic: string) =>
+const addressesOf = (nic: string) =>
   Effect.map(
     run("ip", ["-n", vmNamespace(nic), "-o", "address", "show", "dev", "eth0", "scope", "global"]),
     ({ stdout }) => [...stdout.matchAll(/ inet6? ([0-9a-f.:]+)/g)].map((match) => match[1] ?? ""),
   )
 
 /** Whether a VM has a way out for a family. */
-export const hasRoute = (nic: string, family: 4 | 6) =>
+const hasRoute = (nic: string, family: 4 | 6) =>
   Effect.map(run("ip", ["-n", vmNamespace(nic), `-${family}`, "route", "show", "default"]), ({ stdout }) =>
     stdout.includes("default"),
   )
+
+/** Waits until a VM has these addresses by DHCP, and a default route of each family. For ever. */
+export const awaitLease = Effect.fnUntraced(function* (
+  vm: Vm,
+  wanted: ReadonlyArray<string>,
+  report: (doing: string) => Effect.Effect<void>,
+) {
+  while (true) {
+    const present = yield* addressesOf(vm.nic)
+    const missing = wanted.filter((address) => !present.includes(address))
+    const routes = yield* Effect.filter(vm.families, (family) =>
+      Effect.map(hasRoute(vm.nic, family), (has) => !has),
+    )
+    if (missing.length === 0 && routes.length === 0) return
+    yield* report(
+      missing.length > 0
+        ? `${vm.nic} waits for ${missing.join(", ")}`
+        : `${vm.nic} waits for its IPv${routes.join(" and IPv")} route`,
+    )
+    yield* Effect.sleep("50 millis")
+  }
+})

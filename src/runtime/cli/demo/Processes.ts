@@ -21,6 +21,8 @@ export interface Program {
 export interface Processes {
   /** Starts a program and keeps it until the scope of the demo ends. */
   readonly start: (program: Program) => Effect.Effect<void, CommandFailure>
+  /** Starts a program that may end when it is done; ended with the scope of who asks. */
+  readonly once: (program: Program) => Effect.Effect<void, CommandFailure, Scope.Scope>
   /** Fails once a program ends while the region is coming up. */
   readonly failure: Effect.Effect<never, CommandFailure>
   /** From now on programs that end are started again; `notice` hears of it. */
@@ -118,6 +120,7 @@ export const make = Effect.fnUntraced(function* (
 
   return {
     start,
+    once: (program) => Effect.asVoid(launch(program)),
     failure: Deferred.await(died),
     settle: (notice) => Ref.set(mode, { _tag: "Settled", notice }),
     logTail,
