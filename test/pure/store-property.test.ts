@@ -176,7 +176,10 @@ const runCourse = Effect.fnUntraced(
         assert.deepStrictEqual(exits.map(inWords), words)
       }
       yield* TestClock.adjust(thenMillis)
-      for (const key of keys) assert.deepStrictEqual(yield* sqlite.events(key), yield* memory.events(key))
+      for (const key of keys) {
+        assert.deepStrictEqual(yield* sqlite.events(key), yield* memory.events(key))
+        assert.deepStrictEqual(yield* sqlite.get(key), yield* memory.get(key))
+      }
     }
     const commands = ["c1", "c2", "c3", "c4", "c5", "c6"]
     const inMemory = yield* observe(memory, commands)

@@ -17,10 +17,12 @@ import {
   type ChangeBatch,
   type CommitError,
   type Committed,
+  type ListQuery,
 } from "#protocol/store/ResourceStore.ts"
 import * as ChangeFeed from "./ChangeFeed.ts"
 import * as CommitPlan from "./CommitPlan.ts"
 import { parseFrozen } from "./CanonicalJson.ts"
+import { RecordCache } from "./RecordCache.ts"
 import * as GroupCommit from "./GroupCommit.ts"
 import * as SqliteClient from "./SqliteClient.ts"
 import * as SqlSchema from "./SqlSchema.ts"
@@ -60,6 +62,7 @@ export const make = Effect.fnUntraced(function* (options: SqlStoreOptions) {
     Effect.catchTag("SqlError", (error) => Effect.fail(unavailable(where)(error))),
   )
   const tail = new ChangeFeed.Tail(region.revision)
+  const cache = new RecordCache()
   let compacted = region.compacted
   let closed = false
 
@@ -95,6 +98,7 @@ export const make = Effect.fnUntraced(function* (options: SqlStoreOptions) {
     }
     const { outcomes, previous, revision, batches } = exit.value
     tail.append(previous, batches, revision)
+    for (const outcome of outcomes) if (!("_tag" in outcome)) cache.apply(outcome.changes)
     if (exit.value.compacted > compacted) {
       compacted = exit.value.compacted
       tail.forget(compacted)
@@ -129,6 +133,23 @@ export const make = Effect.fnUntraced(function* (options: SqlStoreOptions) {
     }),
   )
 
+  const readRow = (id: string): Effect.Effect<Option.Option<CommitPlan.Row>, StoreUnavailable> =>
+    Effect.suspend(() => {
+      if (sole && !closed && cache.has(id)) return Effect.succeed(Option.fromNullishOr(cache.get(id)))
+      const before = tail.revision
+      return Effect.map(
+        known(
+          sql<SqlSchema.RecordRow>`SELECT id, uid, revision, labels, refs, value FROM records WHERE id = ${id}`,
+        ),
+        ([found]) => {
+          const row = found && SqlSchema.toRow(found)
+          // A commit in between may have changed it, and has told the cache already.
+          if (tail.revision === before) cache.set(id, row)
+          return Option.fromNullishOr(row)
+        },
+      )
+    })
+
   const decodeAll = Effect.fnUntraced(function* (rows: ReadonlyArray<SqlSchema.RecordRow>) {
     const records = []
     for (const row of rows) {
@@ -141,31 +162,12 @@ export const make = Effect.fnUntraced(function* (options: SqlStoreOptions) {
   return ResourceStore.of({
     regionUid: region.uid,
     revision: Effect.map(readRegion, ({ revision }) => revision),
-    get: (key) =>
-      known(
-        Effect.map(
-          sql<SqlSchema.RecordRow>`SELECT id, uid, revision, labels, refs, value FROM records WHERE id = ${formatKey(key)}`,
-          ([row]) =>
-            row === undefined ? Option.none() : Option.some(CommitPlan.toRecord(SqlSchema.toRow(row))),
-        ),
-      ),
+    get: (key) => Effect.map(readRow(formatKey(key)), Option.map(CommitPlan.toRecord)),
     list: Effect.fnUntraced(function* (query) {
-      const conditions = [sql`r.kind = ${query.kind}`]
-      if (query.namespace !== undefined) conditions.push(sql`r.namespace = ${query.namespace}`)
-      for (const [label, value] of Object.entries(query.labels ?? {})) {
-        conditions.push(
-          sql`r.id IN (SELECT source FROM record_labels WHERE label = ${label} AND value = ${value})`,
-        )
-      }
-      // One statement, so that the revision and the records are of one moment in every database.
-      const rows = yield* known(
-        sql<SqlSchema.RecordRow & { readonly region: number }>`
-          SELECT g.revision AS region, r.id, r.uid, r.revision, r.labels, r.refs, r.value
-          FROM region g LEFT JOIN records r ON ${sql.and(conditions)}
-          WHERE g.id = 1 ORDER BY r.namespace, r.name`,
-      )
-      const found = rows[0]!.id === null ? [] : rows
-      return { records: yield* decodeAll(found), revision: Number(rows[0]!.region) }
+      // An empty list is of this revision or a later one, so a watcher that starts here misses nothing.
+      const { revision } = yield* readRegion
+      const rows = yield* known(listRows(sql, query))
+      return { records: yield* decodeAll(rows), revision: Number(rows[0]?.region ?? revision) }
     }),
     referrers: (key) =>
       known(
@@ -215,6 +217,27 @@ export const make = Effect.fnUntraced(function* (options: SqlStoreOptions) {
     }),
   })
 })
+
+/** Records with the region's revision beside each: one statement, so both are of one moment in every database. */
+const listRows = (sql: SqlClient.SqlClient, { kind, namespace, labels = {} }: ListQuery) => {
+  const [first, ...others] = Object.entries(labels)
+  const conditions = [sql`r.kind = ${kind}`]
+  if (namespace !== undefined) conditions.push(sql`r.namespace = ${namespace}`)
+  for (const [label, value] of others) {
+    conditions.push(
+      sql`r.id IN (SELECT source FROM record_labels WHERE label = ${label} AND value = ${value})`,
+    )
+  }
+  // Joined from the first label, so that few records are looked at where few have it.
+  const joined =
+    first === undefined
+      ? sql`records r WHERE ${sql.and(conditions)}`
+      : sql`record_labels l JOIN records r ON r.id = l.source
+          WHERE l.label = ${first[0]} AND l.value = ${first[1]} AND ${sql.and(conditions)}`
+  return sql<SqlSchema.RecordRow & { readonly region: number }>`
+    SELECT (SELECT revision FROM region WHERE id = 1) AS region, r.id, r.uid, r.revision, r.labels, r.refs, r.value
+    FROM ${joined} ORDER BY r.namespace, r.name`
+}
 
 /** Answers with the revision up to which the feed is compacted now. */
 const compactTo = (sql: SqlClient.SqlClient, revision: number) =>
