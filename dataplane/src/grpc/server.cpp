@@ -3,6 +3,8 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <google/protobuf/stubs/logging.h>
+#include <grpc/support/log.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -20,6 +22,13 @@ constexpr std::chrono::milliseconds grace(500);
 std::string path_of(const std::string &address)
 {
 	return address.rfind("unix:", 0) == 0 ? address.substr(5) : std::string();
+}
+
+/* What gRPC has to say becomes lines of ours; what a client sent wrong is no event of the dataplane. */
+void log_of_grpc(gpr_log_func_args *event)
+{
+	if (event->severity == GPR_LOG_SEVERITY_ERROR)
+		log_warn("grpc", "text=\"%s\"", event->message);
 }
 
 } // namespace
@@ -62,6 +71,8 @@ bool Server::start(const std::string &address, std::string &error)
 
 	if (!claim_address(address, error))
 		return false;
+	gpr_set_log_function(log_of_grpc);
+	google::protobuf::SetLogHandler(nullptr);
 	/* Two dataplanes on one port would share its calls without a word. */
 	builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
 	builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 15'000);
