@@ -96,7 +96,7 @@ describe("the actors of a host", () => {
               HostDesire.upsert(host, nic(one.n, { vni: one.vni }))
               break
             case "remove":
-              HostDesire.remove(host, uidOf(one.n))
+              HostDesire.remove(host, uidOf(one.n), 1)
               break
             case "learn":
               HostDesire.learn(host, { changes: [change(one.vni, `10.0.0.${one.n}/32`, ...one.hops)] })
@@ -216,7 +216,7 @@ describe("the actors of a host", () => {
     HostDesire.upsert(host, nic(1))
     run(host, dataplane)
     assert.deepStrictEqual(states(host), ["1 Realised"])
-    HostDesire.remove(host, uidOf(1))
+    HostDesire.remove(host, uidOf(1), 1)
     assert.deepStrictEqual(states(host), [], "it is still there")
     run(host, dataplane)
     assert.deepStrictEqual(
@@ -239,7 +239,7 @@ describe("the actors of a host", () => {
     const dataplane = tinyDataplane()
     const host = start(dataplane, [nic(1), nic(2)])
     run(host, dataplane)
-    HostDesire.beginResync(host)
+    HostDesire.beginSession(host, true)
     HostDesire.upsert(host, nic(2))
     HostDesire.upsert(host, nic(3))
     run(host, dataplane)
@@ -259,7 +259,7 @@ describe("the actors of a host", () => {
     HostBatch.observe(host, listing(dataplane), true, at(0))
     assert.strictEqual(run(host, dataplane), 0)
     assert.deepStrictEqual(host.subscriptions, new Set([200]))
-    HostDesire.beginResync(host)
+    HostDesire.beginSession(host, true)
     HostDesire.upsert(host, nic(1))
     HostDesire.caughtUp(host, 3)
     assert.strictEqual(run(host, dataplane), 1)

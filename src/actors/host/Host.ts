@@ -43,6 +43,8 @@ export interface Host {
   readonly asking: Set<string>
   /** VNIs whose routes reflectors are asked for. */
   subscriptions: ReadonlySet<number>
+  /** Of the tables, when subscriptions were planned last. */
+  subscribedEpoch: number
   /** The dataplane was listed and answers. */
   connected: boolean
   /** Why it does not, for whoever waits for it. */
@@ -65,6 +67,7 @@ export const make = (underlay: Prefix): Host => ({
   told: new Map(),
   asking: new Set(),
   subscriptions: new Set(),
+  subscribedEpoch: -1,
   connected: false,
   disconnectedReason: "the agent has just started",
   revision: 0,

@@ -31,7 +31,11 @@ const maxRetryMillis = 30_000
 const failed = (refusal: Refusal, before: Failure | undefined, moment: Moment): Failure => {
   const attempts = (before?.attempts ?? 0) + 1
   const delay = Math.min(maxRetryMillis, firstRetryMillis * 2 ** Math.min(attempts - 1, 20))
-  return { ...refusal, attempts, retryAtMillis: moment.nowMillis + delay * (0.75 + moment.chance / 2) }
+  return {
+    ...refusal,
+    attempts,
+    retryAtMillis: Math.ceil(moment.nowMillis + delay * (0.75 + moment.chance / 2)),
+  }
 }
 
 /** The dataplane as it was listed. Everybody looks again. `fresh`: it is another process than before. */

@@ -34,12 +34,11 @@ export const upsert = (host: Host, desired: HostInterface): boolean => {
   return true
 }
 
-export const remove = (host: Host, uid: string): void => {
-  const desired = host.tables.desired.get(uid)
+export const remove = (host: Host, uid: string, generation: number): void => {
   host.failures.delete(uid)
   host.told.delete(uid)
   host.resync?.delete(uid)
-  bury(host, uid, desired?.generation ?? host.tombstones.get(uid)?.generation ?? 0)
+  bury(host, uid, generation)
   host.tables.setDesired(uid, undefined)
 }
 
@@ -51,17 +50,22 @@ export const restore = (host: Host, remembered: Remembered): void => {
   if (remembered.revision > 0) host.tables.setComplete()
 }
 
-/** A controller is about to name everything. Until it has, what it has not named stays as it is. */
-export const beginResync = (host: Host): void => {
-  host.resync = new Set()
+/**
+ * A controller's session begins. `full`: it is about to name everything; until it has, what it has not named
+ * stays as it is. Otherwise a full list that was cut short is forgotten: differences follow.
+ */
+export const beginSession = (host: Host, full: boolean): void => {
+  host.resync = full ? new Set() : undefined
 }
 
-/** The uids that a full list did not name, so far: what `caughtUp` will remove. */
-export const unnamed = (host: Host): ReadonlyArray<string> =>
-  host.resync === undefined ? [] : [...host.tables.desired.keys()].filter((uid) => !host.resync!.has(uid))
+/** What a full list did not name, so far: what `caughtUp` removes. */
+export const unnamed = (host: Host): ReadonlyArray<{ readonly uid: string; readonly generation: number }> => {
+  const { resync, tables } = host
+  return resync === undefined ? [] : [...tables.desired.values()].filter(({ uid }) => !resync.has(uid))
+}
 
 export const caughtUp = (host: Host, revision: number): void => {
-  for (const uid of unnamed(host)) remove(host, uid)
+  for (const { generation, uid } of unnamed(host)) remove(host, uid, generation)
   host.resync = undefined
   host.revision = revision
   host.tables.setComplete()
@@ -79,6 +83,8 @@ export const learn = (host: Host, update: RouteUpdate): void => {
 
 /** The VNIs to ask reflectors for, where that has changed. Routes of VNIs that leave are forgotten here too. */
 export const takeSubscriptions = (host: Host): ReadonlySet<number> | undefined => {
+  if (host.subscribedEpoch === host.tables.epoch) return undefined
+  host.subscribedEpoch = host.tables.epoch
   const wanted = planSubscriptions(host.tables)
   const before = host.subscriptions
   if (wanted.size === before.size && [...wanted].every((vni) => before.has(vni))) return undefined

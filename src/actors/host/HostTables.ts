@@ -28,6 +28,8 @@ export interface HostTables extends HostView, Locals {
   telling: boolean
   /** What the dataplane's digest must be if it has what these tables say. */
   readonly digest: bigint
+  /** Grows whenever an interface changes, asked for or there: what follows from them is planned again then. */
+  readonly epoch: number
 
   readonly setDesired: (uid: string, value: HostInterface | undefined) => void
   readonly setObserved: (uid: string, value: InterfaceState | undefined) => void
@@ -87,6 +89,7 @@ export const make = (underlay: Prefix): HostTables => {
   let complete = false
   const level = new Set<number>()
   let digest = 0n
+  let epoch = 0
 
   const markVni = (vni: number) => {
     for (const prefix of programmed.get(vni)?.keys() ?? []) routes.add(vni, prefix)
@@ -96,6 +99,7 @@ export const make = (underlay: Prefix): HostTables => {
 
   /** Counts what comes before it discounts what goes: what both hold does not change. */
   const recount = (vnis: typeof asked, after: Addressed | undefined, before: Addressed | undefined) => {
+    epoch++
     if (after !== undefined) {
       if (vnis.add(after.vni)) markVni(after.vni)
       for (const prefix of prefixesOf(after)) {
@@ -125,6 +129,9 @@ export const make = (underlay: Prefix): HostTables => {
     },
     get digest() {
       return digest
+    },
+    get epoch() {
+      return epoch
     },
     isLocal: (vni, prefix) => local.has(`${vni} ${prefix}`),
     inUse,
@@ -160,6 +167,7 @@ export const make = (underlay: Prefix): HostTables => {
     setComplete: () => {
       if (complete) return
       complete = true
+      epoch++
       for (const uid of observed.keys()) if (!desired.has(uid)) uids.add(uid)
       for (const vni of programmed.keys()) if (!inUse(vni)) markVni(vni)
     },
