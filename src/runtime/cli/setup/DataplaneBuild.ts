@@ -15,10 +15,13 @@ const stampFile = `${repository}/.ferrite/build-stamp`
 
 export const program = `${build}/ferrite-dataplane`
 
-/** Every file that the build reads; build folders are not entered. */
+/** Folders that the program is not made of. */
+const apart = ["build", "test", "bench", "fuzz"]
+
+/** Every file that the program is made of. */
 const sourceFiles = (folder: string): ReadonlyArray<string> =>
   readdirSync(folder, { withFileTypes: true })
-    .filter((entry) => !entry.name.startsWith("build") && !entry.name.startsWith("."))
+    .filter(({ name }) => !name.startsWith(".") && !apart.some((prefix) => name.startsWith(prefix)))
     .flatMap((entry) =>
       entry.isDirectory() ? sourceFiles(`${folder}/${entry.name}`) : [`${folder}/${entry.name}`],
     )
@@ -75,20 +78,34 @@ const tool = (
     ),
   )
 
-/** Builds where sources changed since the last build. `say` hears of progress. */
+const configure = (log: Array<string>, say: (doing: string) => Effect.Effect<void>) =>
+  Effect.gen(function* () {
+    yield* say("configuring")
+    // The list of sources is made when meson configures, so that is done again whenever one of them changed.
+    const again = existsSync(`${build}/build.ninja`) ? ["--reconfigure"] : []
+    yield* tool("meson", ["setup", ...again, build, source], log, say)
+  })
+
+/** Builds the program where its sources changed since the last build. `say` hears of progress. */
 export const ensureBuilt = (say: (doing: string) => Effect.Effect<void>) =>
   Effect.gen(function* () {
     if (isBuilt()) return
     const stamp = stampOf()
     const log: Array<string> = []
-    yield* say("configuring")
-    // The list of sources is made when meson configures, so that is done again whenever one of them changed.
-    const again = existsSync(`${build}/build.ninja`) ? ["--reconfigure"] : []
-    yield* tool("meson", ["setup", ...again, build, source], log, say)
-    yield* tool("ninja", ["-C", build], log, say)
+    yield* configure(log, say)
+    yield* tool("ninja", ["-C", build, "ferrite-dataplane"], log, say)
     if (!existsSync(program)) {
       return yield* failed(`the build of the dataplane made no ${program}`)
     }
     mkdirSync(`${repository}/.ferrite`, { recursive: true })
     writeFileSync(stampFile, stamp)
+  })
+
+/** The program, its tests and benches. */
+export const buildAll = (say: (doing: string) => Effect.Effect<void>) =>
+  Effect.gen(function* () {
+    yield* ensureBuilt(say)
+    const log: Array<string> = []
+    yield* configure(log, say)
+    yield* tool("ninja", ["-C", build], log, say)
   })

@@ -95,9 +95,9 @@ export const run = (args: ReadonlyArray<string>) =>
         ),
       )
 
-    const services = yield* Effect.context<Effect.Services<ReturnType<typeof Build.ensureBuilt>>>()
+    const services = yield* Effect.context<Effect.Services<ReturnType<typeof Build.buildAll>>>()
     const building = prepare.pipe(
-      Effect.flatMap((able) => (able ? Build.ensureBuilt(sayOnce()) : Effect.void)),
+      Effect.flatMap((able) => (able ? Build.buildAll(sayOnce()) : Effect.void)),
       Effect.as(true),
       Effect.provideContext(services),
     )
