@@ -29,6 +29,11 @@ void flow_table_free(struct flow_table *table)
 	memset(table, 0, sizeof *table);
 }
 
+static unsigned free_slots(uint32_t mask)
+{
+	return (unsigned)__builtin_popcount(mask) / 2;
+}
+
 /* A stale entry of the same flow, to be written anew. */
 static struct flow_entry *flow_same(struct flow_table *table, uint64_t hash, const struct flow_entry *key)
 {
@@ -57,13 +62,13 @@ void flow_insert(struct flow_table *table, uint64_t hash, const struct flow_entr
 	struct flow_bucket *bucket = NULL;
 	uint32_t place = 0;
 	unsigned slot = 0;
-	for (unsigned choice = 0; choice < 2 && bucket == NULL; choice++) {
-		uint32_t mask = tags_match(table->buckets[at[choice]].tags, 0);
-		if (mask != 0) {
-			bucket = &table->buckets[at[choice]];
-			place = at[choice];
-			slot = tags_first(mask);
-		}
+	uint32_t empty[2] = { tags_match(table->buckets[at[0]].tags, 0), tags_match(table->buckets[at[1]].tags, 0) };
+	/* The primary one, where a lookup ends sooner, unless it fills up and the other is clearly emptier. */
+	unsigned choice = free_slots(empty[0]) <= 3 && free_slots(empty[1]) > free_slots(empty[0]) + 1;
+	if (empty[choice] != 0) {
+		bucket = &table->buckets[at[choice]];
+		place = at[choice];
+		slot = tags_first(empty[choice]);
 	}
 	if (bucket == NULL) {
 		uint16_t oldest = 0;

@@ -7,7 +7,7 @@
 
 static size_t entries_bytes(const struct route_table *table)
 {
-	return ((size_t)table->capacity + 1) * sizeof(struct route_entry);
+	return ((size_t)table->capacity + ROUTE_SPARE + 1) * sizeof(struct route_entry);
 }
 
 int route_table_init(struct route_table *table, struct rte_rcu_qsbr *rcu, uint64_t seed, uint32_t capacity)
@@ -148,11 +148,11 @@ static void limbo_reclaim(struct route_table *table, bool wait)
 
 static uint32_t entry_take(struct route_table *table)
 {
-	limbo_reclaim(table, table->free_first == 0 && table->used_high >= table->capacity);
+	limbo_reclaim(table, table->free_first == 0 && table->used_high >= table->capacity + ROUTE_SPARE);
 	uint32_t index = table->free_first;
 	if (index != 0)
 		table->free_first = table->entries[index].next;
-	else if (table->used_high < table->capacity)
+	else if (table->used_high < table->capacity + ROUTE_SPARE)
 		index = ++table->used_high;
 	return index;
 }

@@ -26,6 +26,7 @@ enum {
 	VNI_PAGE_BITS = 12,
 	ROUTE_BUCKETS = FERRITE_MAX_ROUTES / 4, /* eight slots each: half full at capacity */
 	ROUTE_LIMBO = 8192,
+	ROUTE_SPARE = 64, /* entries above the capacity, so that a full table can still replace */
 };
 
 /* Cardinality: one per VNI with a route or an interface. The first line is for readers. */
