@@ -154,7 +154,8 @@ private:
 			return StartWriteAndFinish(&response, grpc::WriteOptions(), grpc::Status::OK);
 		}
 		sent++;
-		StartWrite(&response, grpc::WriteOptions().set_buffer_hint());
+		/* No buffer hint: with it the write, and so its OnWriteDone, waits for something else to flush it. */
+		StartWrite(&response);
 	}
 
 	ServiceContext &shared;
