@@ -13,7 +13,10 @@ import {
 import { DatabaseSync } from "node:sqlite"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { SqlClient } from "effect/sql"
 import { ResourceStore } from "#protocol/store/ResourceStore.ts"
+import * as SqliteClient from "#runtime/store/SqliteClient.ts"
+import * as SqlStore from "#runtime/store/SqlStore.ts"
 import { layerSqlite } from "#runtime/store/Store.ts"
 import { network, nic, put } from "./store-contract.ts"
 
@@ -193,6 +196,41 @@ describe("a store's file", () => {
       }),
     ),
   )
+
+  it.effect("on a full disk says so, loses nothing, and goes on when there is room again", () => {
+    // A bound on pages answers what a full disk answers.
+    const client = SqliteClient.layer({ filename: ":memory:" })
+    return Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      const store = yield* SqlStore.make({ where: "the store", sole: true })
+      const fill = (index: number) => store.commit({ writes: [put(nic(`n${index}`), "x".repeat(10_000))] })
+      yield* fill(0)
+      yield* sql`PRAGMA max_page_count = 200`
+      const watcher = yield* Effect.forkChild(Stream.runCollect(Stream.take(store.changes(1), 3)))
+      let written = 0
+      while (written < 1_000) {
+        const exit = yield* Effect.exit(fill(written + 1))
+        if (Exit.isFailure(exit)) {
+          const error = Option.getOrThrow(Exit.findErrorOption(exit))
+          assert.deepInclude(error, { _tag: "StoreUnavailable" })
+          assert.match((error as { readonly reason: string }).reason, /the store: .*full/)
+          break
+        }
+        written++
+      }
+      assert.isAbove(written, 10)
+      assert.isBelow(written, 100)
+      assert.strictEqual(yield* store.revision, written + 1)
+      assert.isTrue(Option.isNone(yield* store.get(nic(`n${written + 1}`))))
+      assert.strictEqual((yield* store.list({ kind: "NetworkInterface" })).records.length, written + 1)
+      yield* sql`PRAGMA max_page_count = 100000`
+      assert.deepInclude(yield* fill(written + 1), { revision: written + 2 })
+      assert.deepStrictEqual(
+        (yield* Fiber.join(watcher)).map(({ revision }) => revision),
+        [2, 3, 4],
+      )
+    }).pipe(Effect.provide(client), Effect.scoped)
+  })
 
   it.effect("that closes answers everyone who waits", () =>
     Effect.gen(function* () {

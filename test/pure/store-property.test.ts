@@ -210,6 +210,112 @@ describe("any course of commits", () => {
   })
 })
 
+const text = fc.oneof(
+  fc.constantFrom("a", "b", "", "a/b", "ä", "\u0000", "\ud800", "x".repeat(300), "x".repeat(2_000), "\u2028"),
+  fc.string({ unit: "binary" }),
+)
+const anyKey = fc.record({ kind: text, namespace: text, name: text })
+const anyClaim = fc.record({ pool: text, value: text, owner: anyKey })
+const anyCommit = fc.record(
+  {
+    writes: fc.array(
+      fc.record({
+        _tag: fc.constantFrom("Put" as const, "Remove" as const),
+        key: anyKey,
+        uid: text,
+        labels: fc.dictionary(text, text, { maxKeys: 3 }),
+        references: fc.array(anyKey, { maxLength: 3 }),
+        value: fc.anything({ withBigInt: true, withDate: true, withMap: true, withSet: true, maxDepth: 2 }),
+        expectedRevision: fc.oneof(fc.constantFrom(0, 1, -1, NaN, Infinity, 0.5, 2 ** 60), fc.integer()),
+      }),
+      { maxLength: 3 },
+    ),
+    claims: fc.array(anyClaim, { maxLength: 2 }),
+    releases: fc.array(anyClaim, { maxLength: 2 }),
+    events: fc.array(
+      fc.record({ about: anyKey, type: fc.constant("Normal" as const), reason: text, message: text }),
+      {
+        maxLength: 2,
+      },
+    ),
+    command: fc.record({ id: text, result: fc.anything() }),
+  },
+  { requiredKeys: [] },
+)
+/** Most names good, so that what is wrong is somewhere else. */
+const soundNames = <A>(value: A, seed: number): A =>
+  JSON.parse(
+    JSON.stringify(value, (name, member: unknown) =>
+      ["kind", "namespace", "name", "pool", "uid", "id"].includes(name) && typeof member === "string"
+        ? `k${(member.length + seed) % 3}`
+        : typeof member === "bigint"
+          ? Number(member)
+          : member,
+    ),
+  ) as A
+
+describe("any input", () => {
+  it("is committed or refused with a reason, alike in memory and on SQLite, and breaks nothing", async () => {
+    const both = Effect.fnUntraced(
+      function* (commits: ReadonlyArray<Commit>, from: number) {
+        const memory = yield* Effect.provide(ResourceStore, layerMemory())
+        const sqlite = yield* ResourceStore
+        for (const one of commits) {
+          const exits = [
+            yield* Effect.exit(memory.commit(one)),
+            yield* Effect.exit(sqlite.commit(one)),
+          ] as const
+          assert.strictEqual(inWords(exits[1]), inWords(exits[0]))
+          assert.isFalse(inWords(exits[1]).startsWith("StoreUnavailable"))
+          for (const { key } of one.writes ?? []) {
+            assert.deepStrictEqual(yield* sqlite.get(key), yield* memory.get(key))
+            assert.deepStrictEqual(yield* sqlite.referrers(key), yield* memory.referrers(key))
+            const { kind, namespace } = key
+            assert.deepStrictEqual(
+              yield* sqlite.list({ kind, namespace }),
+              yield* memory.list({ kind, namespace }),
+            )
+          }
+          for (const { about } of one.events ?? []) {
+            const [left, right] = [yield* memory.events(about), yield* sqlite.events(about)]
+            assert.deepStrictEqual(
+              right.map(({ reason, message, count }) => [reason, message, count]),
+              left.map(({ reason, message, count }) => [reason, message, count]),
+            )
+          }
+          for (const { pool } of one.claims ?? []) {
+            assert.deepStrictEqual(yield* sqlite.claims(pool), yield* memory.claims(pool))
+          }
+          const id = one.command?.id ?? ""
+          assert.deepStrictEqual(yield* sqlite.commandResult(id), yield* memory.commandResult(id))
+        }
+        for (const store of [memory, sqlite]) {
+          const first = Stream.runHead(store.changes(from)).pipe(Effect.timeoutOption(0), Effect.exit)
+          const exit = yield* Effect.map(first, (exit) => Exit.isSuccess(exit) || Exit.hasFails(exit))
+          assert.isTrue(exit)
+          yield* store.compact(from)
+        }
+        assert.strictEqual(yield* sqlite.revision, yield* memory.revision)
+      },
+      (effect) => effect.pipe(Effect.provide(layerSqlite({ filename: ":memory:" })), Effect.scoped),
+    )
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.tuple(anyCommit, fc.nat(5)), { maxLength: 6 }),
+        fc.constantFrom(0, -1, 1, NaN, Infinity, 1.5, 2 ** 70),
+        (commits, from) =>
+          Effect.runPromise(
+            both(
+              commits.map(([one, seed]) => (seed < 2 ? one : soundNames(one, seed)) as Commit),
+              from,
+            ),
+          ),
+      ),
+      { numRuns: 100 },
+    )
+  })
+})
+
 describe("canonical JSON", () => {
   it("is the same text for equal values, reads back as the value, and differs for others", () => {
     fc.assert(

@@ -6,13 +6,14 @@
  * Whoever starts late or lags so far that the feed is compacted does not know what it missed: it lists the region
  * and hints every actor. Of partitions that a controller takes over it hints every actor too.
  *
- * Memory: the key and the references of every record that has an actor, to know the ends that an edit took away.
+ * Memory: the edges of every record that has an actor (`Edges`).
  */
 import { Duration, Effect, Layer, Stream } from "effect"
 import { Sharding } from "effect/cluster"
 import { formatKey, parseKey, type ResourceKey } from "#protocol/resource/Resource.ts"
 import { ResourceStore, type Change, type StoreUnavailable } from "#protocol/store/ResourceStore.ts"
 import * as Supervisor from "../supervision/Supervisor.ts"
+import { Edges } from "./Edges.ts"
 import { entityIdOf, Partition, partitionOf, partitions } from "./Partition.ts"
 import { Region } from "./Region.ts"
 import { RegionActors } from "./RegionActors.ts"
@@ -44,8 +45,8 @@ const make = Effect.fnUntraced(function* (options: WakerOptions) {
   })
   const isOurs = (partition: number) => sharding.hasShardId(shards[partition]!)
 
-  /** By formatted key. Undefined until the region was listed once. */
-  let known: Map<string, ReadonlyArray<ResourceKey>> | undefined
+  /** Undefined until the region was listed once. */
+  let known: Edges | undefined
   let cursor = 0
   /** Partitions whose actors were all hinted since they came here. */
   const owned = new Set<number>()
@@ -62,40 +63,36 @@ const make = Effect.fnUntraced(function* (options: WakerOptions) {
 
   /** The feed is followed from the oldest of the lists: what is seen twice is only hinted twice. */
   const listRegion = Effect.gen(function* () {
-    const found = new Map<string, ReadonlyArray<ResourceKey>>()
+    const found = new Edges()
     cursor = yield* store.revision
     for (const kind of kinds) {
       const { records } = yield* store.list({ kind })
-      for (const { key, references } of records) found.set(formatKey(key), references)
+      for (const { key, references } of records) found.set(key, references)
     }
     known = found
-    yield* hintAll(found.keys(), (partition) => owned.has(partition))
+    yield* hintAll(found.records, (partition) => owned.has(partition))
     return found
   })
 
-  const endsOf = Effect.fnUntraced(function* (
-    before: Map<string, ReadonlyArray<ResourceKey>>,
-    change: Change,
-  ) {
+  const endsOf = Effect.fnUntraced(function* (edges: Edges, change: Change) {
     const { key, references } = change.record
     const id = formatKey(key)
-    const ends = [...(before.get(id) ?? []), ...references]
-    if (change._tag === "Remove") before.delete(id)
-    else if (kinds.has(key.kind)) before.set(id, references)
-    ends.push(...(yield* store.referrers(key)))
-    if (options.alsoWake !== undefined) ends.push(...(yield* options.alsoWake(change)))
+    const ends = [...edges.referencesOf(id), ...references.map(formatKey), ...edges.referrersOf(id)]
+    if (change._tag === "Remove") edges.delete(id)
+    else if (kinds.has(key.kind)) edges.set(key, references)
+    if (options.alsoWake !== undefined) ends.push(...(yield* options.alsoWake(change)).map(formatKey))
     return ends
   })
 
   const follow = Effect.gen(function* () {
-    const before = known ?? (yield* listRegion)
+    const edges = known ?? (yield* listRegion)
     yield* Stream.runForEachArray(
       store.changes(cursor),
       Effect.fnUntraced(function* (batches) {
         const ends = new Set<string>()
         for (const { changes } of batches) {
           for (const change of changes) {
-            for (const end of yield* endsOf(before, change)) ends.add(formatKey(end))
+            for (const end of yield* endsOf(edges, change)) ends.add(end)
           }
         }
         yield* hintAll(ends, isOurs)
@@ -116,7 +113,7 @@ const make = Effect.fnUntraced(function* (options: WakerOptions) {
       else if (!owned.has(partition)) fresh.add(partition)
     }
     for (const partition of fresh) owned.add(partition)
-    if (fresh.size > 0) yield* hintAll([...known.keys()], (partition) => fresh.has(partition))
+    if (fresh.size > 0) yield* hintAll(known.records, (partition) => fresh.has(partition))
     return fresh.size > 0 || owned.size === 0
   })
   const interval = options.ownershipInterval ?? "1 second"

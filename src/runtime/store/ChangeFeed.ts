@@ -53,7 +53,9 @@ export const make = (read: (after: number) => Effect.Effect<Page, StoreUnavailab
       yield* Deferred.await(awaited)
     }
   })
-  return { changes: (from) => Stream.paginate(from, following), signal }
+  /** What is no revision is before all of them: answered `Compacted`. */
+  const changes = (from: number) => Stream.paginate(Number.isSafeInteger(from) ? from : -1, following)
+  return { changes, signal }
 }
 
 /** Newest batches, bounded in number and bytes. One per store. */

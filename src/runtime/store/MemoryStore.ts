@@ -41,7 +41,7 @@ export const make = Effect.fnUntraced(function* (options?: StoreOptions) {
   )
 
   const compactTo = (to: number) => {
-    if (to <= compacted) return
+    if (!(to > compacted)) return
     compacted = to
     const first = firstAfter(batches, to)
     for (let index = 0; index < first; index++) changeCount -= batches[index]!.changes.length
@@ -145,7 +145,7 @@ export const make = Effect.fnUntraced(function* (options?: StoreOptions) {
         Clock.currentTimeMillis,
         (now) => CommitPlan.unexpired(journals.get(formatKey(about)), now)?.events ?? [],
       ),
-    compact: (to) => Effect.sync(() => compactTo(Math.min(to, revision))),
+    compact: (to) => Effect.sync(() => compactTo(Math.min(Math.floor(to), revision))),
   })
 })
 

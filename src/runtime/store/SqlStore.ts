@@ -244,8 +244,8 @@ const compactTo = (sql: SqlClient.SqlClient, revision: number) =>
   sql.withTransaction(
     Effect.gen(function* () {
       const region = (yield* SqlSchema.readRegion(sql, true))!
-      const target = Math.min(revision, region.revision)
-      if (target <= region.compacted) return region.compacted
+      const target = Math.min(Math.floor(revision), region.revision)
+      if (!(target > region.compacted)) return region.compacted
       const dropped = yield* GroupCommit.dropChanges(sql, target)
       yield* sql`UPDATE region SET compacted = ${target}, changes = ${region.changes - dropped} WHERE id = 1`
       return target
