@@ -8,22 +8,19 @@ import * as Client from "#runtime/metalbond/RouteDistributionClient.ts"
 import * as Message from "#protocol/metalbond/Message.ts"
 import { RouteDistribution } from "#protocol/metalbond/RouteDistribution.ts"
 
-const addFrame = "010020051017" + "1a0812040a0000001818" + "22120a1020010db8000000000000000000000001"
-const removeFrame = "0100220508011017" + "1a0812040a0000001818" + "22120a1020010db8000000000000000000000001"
-const natFrame =
-  "01002805" +
-  "1017" +
-  "1a081204cb0071071820" +
-  "221a0a1020010db80000000000000000000000031801208008" +
-  "28ff0f"
-
+const hello1 = "010002010801"
+const hello2 = "010002010802"
+const hello5 = "010002010805"
+const helloBack2 = "0100040108021001"
+const helloBack3 = "0100040108031001"
+const keepalive = "01000002"
+const subscribe23 = "010002030817"
+const addFrame = "0100200510171a0812040a000000181822120a1020010db8000000000000000000000001"
+const removeFrame = "01002205080110171a0812040a000000181822120a1020010db8000000000000000000000001"
+const natFrame = "0100280510171a081204cb0071071820221a0a1020010db8000000000000000000000003180120800828ff0f"
 /** ADD 23 of a /128; bytes 22 to 25 are free to be changed. */
 const longFrame =
-  "01002f051017" +
-  "1a1708011210" +
-  "20010db8000100000000000000000000" +
-  "188001" +
-  "22120a1020010db8000000000000000000000001"
+  "01002f0510171a170801121020010db800010000000000000000000018800122120a1020010db8000000000000000000000001"
 
 /** A peer of bytes: what it sends is hex, what it got is hex. */
 interface RawPeer {
@@ -85,11 +82,11 @@ const rawPeer = Effect.fnUntraced(function* (address: string) {
 
 const established = Effect.fnUntraced(function* (address: string) {
   const peer = yield* rawPeer(address)
-  peer.send("010002010802" + "01000002")
-  yield* peer.expect("0100040108021001" + "01000002")
+  peer.send(hello2 + keepalive)
+  yield* peer.expect(helloBack2 + keepalive)
   return peer
 })
-const greeting = "0100040108021001" + "01000002"
+const greeting = helloBack2 + keepalive
 
 const reflector = layerReflector({ listen: "[::1]:0", http: "[::1]:0", keepaliveSeconds: 3 })
 const live = <A, E>(name: string, test: Effect.Effect<A, E, Reflector | import("effect").Scope.Scope>) =>
@@ -108,19 +105,19 @@ describe("a v1 session, byte for byte", () => {
     Effect.gen(function* () {
       const { address } = yield* Reflector
       const peer = yield* rawPeer(address)
-      peer.send("010002010805")
-      yield* peer.expect("0100040108031001")
-      peer.send("01000002")
-      yield* peer.expect("0100040108031001" + "01000002")
-      peer.send("010002030817")
-      peer.send("01000002")
-      yield* peer.expect("0100040108031001" + "01000002" + "01000002")
+      peer.send(hello5)
+      yield* peer.expect(helloBack3)
+      peer.send(keepalive)
+      yield* peer.expect(helloBack3 + keepalive)
+      peer.send(subscribe23)
+      peer.send(keepalive)
+      yield* peer.expect(helloBack3 + keepalive + keepalive)
 
       const announcer = yield* established(address)
       announcer.send(addFrame)
-      yield* peer.expect("0100040108031001" + "01000002" + "01000002" + addFrame)
+      yield* peer.expect(helloBack3 + keepalive + keepalive + addFrame)
       announcer.send(removeFrame)
-      yield* peer.expect("0100040108031001" + "01000002" + "01000002" + addFrame + removeFrame)
+      yield* peer.expect(helloBack3 + keepalive + keepalive + addFrame + removeFrame)
       yield* announcer.expect(greeting)
     }),
   )
@@ -129,7 +126,7 @@ describe("a v1 session, byte for byte", () => {
     Effect.gen(function* () {
       const { address } = yield* Reflector
       const peer = yield* rawPeer(address)
-      peer.send("010002010801")
+      peer.send(hello1)
       yield* peer.expect("0100040108011001")
     }),
   )
@@ -138,7 +135,7 @@ describe("a v1 session, byte for byte", () => {
     Effect.gen(function* () {
       const { address, machine } = yield* Reflector
       const peer = yield* rawPeer(address)
-      for (const byte of Buffer.from("010002010802" + "01000002" + addFrame + natFrame, "hex")) {
+      for (const byte of Buffer.from(hello2 + keepalive + addFrame + natFrame, "hex")) {
         peer.socket.write(Uint8Array.of(byte))
         yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
       }
@@ -154,7 +151,7 @@ describe("a v1 session, byte for byte", () => {
     Effect.gen(function* () {
       const { address } = yield* Reflector
       const reader = yield* established(address)
-      reader.send("010002030817")
+      reader.send(subscribe23)
       const announcer = yield* established(address)
       announcer.send(addFrame)
       yield* reader.expect(greeting + addFrame)
@@ -168,7 +165,7 @@ describe("one bad peer loses its own session only", () => {
   const bad: ReadonlyArray<readonly [string, string]> = [
     ["keepalive 0", "01000001"],
     ["a length past the end", "01ffff02"],
-    ["an UPDATE without next hop", "010002010802" + "01000002" + "01000c0510171a0812040a0000001818"],
+    ["an UPDATE without next hop", hello2 + keepalive + "01000c0510171a0812040a0000001818"],
     ["garbage", "474554202f"],
     ["an unknown type", "01000009"],
     ["an UPDATE before HELLO", addFrame],
@@ -178,20 +175,20 @@ describe("one bad peer loses its own session only", () => {
     Effect.gen(function* () {
       const { address, machine } = yield* Reflector
       const good = yield* established(address)
-      good.send("010002030817")
+      good.send(subscribe23)
       for (const [name, frames] of bad) {
         const peer = yield* rawPeer(address)
         peer.send(frames)
         yield* peer.closed.pipe(Effect.withSpan(name))
       }
       const twice = yield* established(address)
-      twice.send("010002030817" + "010002030817")
-      twice.send("010002010802")
-      yield* twice.expect(greeting + "0100040108021001")
+      twice.send(subscribe23 + subscribe23)
+      twice.send(hello2)
+      yield* twice.expect(greeting + helloBack2)
       const announcer = yield* established(address)
       announcer.send(addFrame)
       yield* good.expect(greeting + addFrame)
-      yield* twice.expect(greeting + "0100040108021001" + addFrame)
+      yield* twice.expect(greeting + helloBack2 + addFrame)
       assert.deepInclude(Object.fromEntries(machine.endings), {
         KeepaliveZero: 1,
         FrameTooLong: 1,
@@ -207,7 +204,7 @@ describe("one bad peer loses its own session only", () => {
       const { address, machine } = yield* Reflector
       const silent = yield* rawPeer(address)
       const mute = yield* rawPeer(address)
-      mute.send("010002010801" + "01000002" + addFrame)
+      mute.send(hello1 + keepalive + addFrame)
       yield* silent.closed
       yield* mute.closed
       assert.deepStrictEqual(Object.fromEntries(machine.endings), { HelloTimeout: 1, KeepaliveTimeout: 1 })
@@ -223,8 +220,8 @@ describe("one bad peer loses its own session only", () => {
       const first = yield* established(address)
       const second = yield* rawPeer(address)
       yield* second.closed
-      first.send("01000002")
-      yield* first.expect(greeting + "01000002")
+      first.send(keepalive)
+      yield* first.expect(greeting + keepalive)
     }).pipe(Effect.scoped, Effect.provide(layerReflector({ listen: "[::1]:0", maxPeers: 1 }))),
   )
   it.live("a reader that never reads hurts nobody and is cut off with a reason", () =>
@@ -235,16 +232,16 @@ describe("one bad peer loses its own session only", () => {
           Message.encode(Message.hello({ keepaliveSeconds: 60, restartSeconds: 1, originator })),
         ).toString("hex")
       const stuck = yield* rawPeer(address)
-      stuck.send(hello("stuck") + "01000002" + "010002030817")
+      stuck.send(hello("stuck") + keepalive + subscribe23)
       stuck.socket.pause()
       const good = yield* rawPeer(address)
       let seen = 0
       good.socket.on("data", (data) => {
         seen += data.length
       })
-      good.send(hello("good") + "01000002" + "010002030817")
+      good.send(hello("good") + keepalive + subscribe23)
       const announcer = yield* rawPeer(address)
-      announcer.send(hello("announcer") + "01000002")
+      announcer.send(hello("announcer") + keepalive)
       // More than the kernel buffers for a peer that does not read.
       const routes = 160_000
       const frames: Array<Buffer> = []
@@ -310,7 +307,7 @@ describe("status over HTTP", () => {
     Effect.gen(function* () {
       const { address, machine } = yield* Reflector
       const peer = yield* established(address)
-      peer.send(addFrame + "010002030817")
+      peer.send(addFrame + subscribe23)
       const bad = yield* rawPeer(address)
       bad.send("01000001")
       yield* bad.closed

@@ -8,7 +8,8 @@
  *   the VNI is subscribed already. (A peer with graceful restart is told END_OF_TABLE again.)
  * - UNSUBSCRIBE ends delivery and nothing else; the peer's announcements stay.
  * - A v1 peer finds its own announcements in a dump, NAT hops excepted, as with existing reflectors; with
- *   graceful restart it does not. Changes are never echoed to their announcer.
+ *   graceful restart it does not. Changes are never echoed to their announcer, but what a dump showed it is
+ *   taken back when it leaves.
  * - The routes of a lost peer leave at once (v1) or are held, min(restartSeconds, 120 s), until its originator
  *   is back and says END_OF_TABLE 0. A second connection of an originator supersedes the first.
  * - After its own start a reflector knows nothing, and whoever connects first must not be told that nothing is
@@ -57,6 +58,8 @@ export interface Peer {
   announcer: Table.Announcer | undefined
   readonly outbox: Outbox.Outbox
   readonly subscriptions: Set<number>
+  /** Own routes that a dump showed to a v1 peer: they are taken back when they leave. */
+  readonly shownOwn: Set<Table.Entry>
   /** VNIs whose END_OF_TABLE waits for the end of the start-up time. */
   readonly withheldEnds: Set<number>
   /** A `Wake` was asked for since `take` last found nothing. */
@@ -112,6 +115,7 @@ export const opened = (reflector: Reflector, remote: string, now: number): Peer 
     announcer: undefined,
     outbox: Outbox.make(),
     subscriptions: new Set(),
+    shownOwn: new Set(),
     withheldEnds: new Set(),
     awake: false,
     received: 0,
@@ -288,8 +292,10 @@ const subscribe = (reflector: Reflector, peer: Peer, vni: number, now: number, o
     }
     subscribers.add(peer)
     const isOwnVisible = (route: Route) => !restart && route.hop.type !== hopType.nat
-    for (const entry of Table.dump(table, vni, peer.announcer!, isOwnVisible))
+    for (const entry of Table.dump(table, vni, peer.announcer!, isOwnVisible)) {
+      if (!restart && entry.announcers.has(peer.announcer!)) peer.shownOwn.add(entry)
       deliver(reflector, peer, Table.addChange(entry), now, out)
+    }
   }
   if (!restart) return
   if (reflector.startupOver) pushEnd(peer, vni, out)
@@ -300,6 +306,7 @@ const unsubscribe = (reflector: Reflector, peer: Peer, vni: number): void => {
   if (!peer.subscriptions.delete(vni)) return
   peer.withheldEnds.delete(vni)
   Outbox.dropVni(peer.outbox, vni)
+  for (const entry of peer.shownOwn) if (entry.route.vni === vni) peer.shownOwn.delete(entry)
   removeSubscriber(reflector, peer, vni)
 }
 
@@ -331,7 +338,8 @@ const relay = (
     if (subscribers === undefined) continue
     const change = remove ? Table.removeChange(entry) : Table.addChange(entry)
     for (const peer of subscribers)
-      if (peer.announcer !== announcer) deliver(reflector, peer, change, now, out)
+      if (peer.announcer !== announcer || (remove && peer.shownOwn.delete(entry)))
+        deliver(reflector, peer, change, now, out)
   }
 }
 
