@@ -5,8 +5,7 @@
  * manifest: `defaults` on the plain JSON of its spec, `spec` as schema, `rules` on what the schema found good, and
  * `immutable` against what is stored.
  */
-import type { Schema } from "effect"
-import { formatTime } from "./Conditions.ts"
+import { DateTime, Option, type Schema } from "effect"
 import type { JsonObject } from "./Json.ts"
 import type { Manifest, ResourceKey } from "./Resource.ts"
 import type { Partly, Report } from "./Violation.ts"
@@ -58,16 +57,12 @@ export const defineKind = <Spec extends object, M extends Manifest & { readonly 
 // oxlint-disable-next-line typescript/no-explicit-any
 export type AnyKind = Kind<any, any>
 
-const secondsOf = (timestamp: string): number => {
-  const match = /^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)/.exec(timestamp)
-  if (match === null) return 0
-  const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = match.slice(1).map(Number)
-  // Days since 1970-01-01 of the proleptic Gregorian calendar, the year taken to begin in March.
-  const y = month <= 2 ? year - 1 : year
-  const dayOfYear = Math.floor((153 * (month + (month > 2 ? -3 : 9)) + 2) / 5) + day - 1
-  const days = y * 365 + Math.floor(y / 4) - Math.floor(y / 100) + Math.floor(y / 400) + dayOfYear - 719_468
-  return days * 86_400 + hour * 3600 + minute * 60 + second
-}
+/** Seconds since the epoch; 0 where the text is no time. */
+const secondsOf = (timestamp: string): number =>
+  Option.match(DateTime.make(timestamp), {
+    onNone: () => 0,
+    onSome: (time) => DateTime.toEpochMillis(time) / 1000,
+  })
 
 /** `95s`, `4m10s`, `5h`, `3d4h`: coarser with age, as kubectl prints it. */
 export const formatAge = (seconds: number): string => {
@@ -92,5 +87,5 @@ export const ageColumn: Column = {
   name: "AGE",
   wide: false,
   value: ({ metadata }, nowMicros) =>
-    formatAge(secondsOf(formatTime(nowMicros)) - secondsOf(metadata.creationTimestamp)),
+    formatAge(nowMicros / 1_000_000 - secondsOf(metadata.creationTimestamp)),
 }
