@@ -28,13 +28,19 @@ export interface RouteName {
 interface HostObservation {
   readonly reports: Map<string, InterfaceReport>
   readonly routes: Map<string, { readonly route: RouteName; readonly acknowledgement: Acknowledgement }>
+  readonly withdrawn: Set<string>
   settledRevision: number
   session: NodeSession | undefined
 }
 
+/** Routes that a host withdrew, kept per host, the newest. */
+const maxWithdrawn = 4096
+
 export interface Observations {
   readonly report: (node: string, uid: string) => InterfaceReport | undefined
   readonly acknowledgement: (node: string, route: RouteName) => Acknowledgement | undefined
+  /** The host had the route in this session and said that it has it no longer. */
+  readonly withdrawn: (node: string, route: RouteName) => boolean
   /** 0: nothing known. */
   readonly settledRevision: (node: string) => number
   readonly setReport: (node: string, report: InterfaceReport) => void
@@ -57,7 +63,13 @@ export const make = (): Observations => {
   const host = (node: string): HostObservation => {
     let known = hosts.get(node)
     if (known === undefined) {
-      known = { reports: new Map(), routes: new Map(), settledRevision: 0, session: undefined }
+      known = {
+        reports: new Map(),
+        routes: new Map(),
+        withdrawn: new Set(),
+        settledRevision: 0,
+        session: undefined,
+      }
       hosts.set(node, known)
     }
     return known
@@ -66,22 +78,30 @@ export const make = (): Observations => {
   return {
     report: (node, uid) => hosts.get(node)?.reports.get(uid),
     acknowledgement: (node, route) => hosts.get(node)?.routes.get(nameOf(route))?.acknowledgement,
+    withdrawn: (node, route) => hosts.get(node)?.withdrawn.has(nameOf(route)) ?? false,
     settledRevision: (node) => hosts.get(node)?.settledRevision ?? 0,
     setReport: (node, report) => {
       host(node).reports.set(report.uid, report)
     },
     setRoutes: (node, report) => {
-      const { routes } = host(node)
+      const { routes, withdrawn } = host(node)
       const touched: Array<RouteName> = []
       if (report.full) {
         for (const { route } of routes.values()) touched.push(route)
         routes.clear()
+        withdrawn.clear()
       }
       for (const { vni, prefix, nextHop, programmedMicros, removed } of report.entries) {
         const route = { vni, prefix }
+        const name = nameOf(route)
         touched.push(route)
-        if (removed) routes.delete(nameOf(route))
-        else routes.set(nameOf(route), { route, acknowledgement: { nextHop, programmedMicros } })
+        withdrawn.delete(name)
+        if (!removed) routes.set(name, { route, acknowledgement: { nextHop, programmedMicros } })
+        else if (routes.delete(name)) withdrawn.add(name)
+      }
+      for (const name of withdrawn) {
+        if (withdrawn.size <= maxWithdrawn) break
+        withdrawn.delete(name)
       }
       return touched
     },

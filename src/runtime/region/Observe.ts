@@ -85,18 +85,14 @@ const peerOf = (
   { observations }: Sources,
 ): Peer => {
   const lost = (record?.value as Node | undefined)?.status?.state !== "Ready"
-  const acknowledged = prefixesOf({ vni, ...addresses }).map((prefix) =>
-    observations.acknowledgement(node, { vni, prefix }),
-  )
-  const all = acknowledged.every((one) => one !== undefined && one.nextHop === underlayAddress)
-  return all
-    ? {
-        node,
-        lost,
-        route: "Acknowledged",
-        programmedMicros: Math.max(0, ...acknowledged.map((one) => one?.programmedMicros ?? 0)),
-      }
-    : { node, lost, route: "Waiting" }
+  const routes = prefixesOf({ vni, ...addresses }).map((prefix) => ({ vni, prefix }))
+  const acknowledged = routes.map((route) => observations.acknowledgement(node, route))
+  if (acknowledged.every((one) => one !== undefined && one.nextHop === underlayAddress)) {
+    const programmedMicros = Math.max(0, ...acknowledged.map((one) => one?.programmedMicros ?? 0))
+    return { node, lost, route: "Acknowledged", programmedMicros }
+  }
+  const withdrawn = routes.some((route) => observations.withdrawn(node, route))
+  return { node, lost, route: withdrawn ? "Withdrawn" : "Waiting" }
 }
 
 export interface Observed<A> {
@@ -168,7 +164,7 @@ export const observeNetworkInterface = Effect.fnUntraced(function* (
       if (node === attachment.node) continue
       const peer = peerOf(node, yield* read(nodeKey(node)), hostInterface, underlay, sources)
       peers.push(peer)
-      if (peer.route === "Waiting") wakers.push(nodeKey(node))
+      if (peer.route !== "Acknowledged") wakers.push(nodeKey(node))
     }
   }
 
