@@ -46,7 +46,8 @@ int add_ports(struct control *control, const control_options &options)
 		char error[FERRITE_ERROR_TEXT] = "";
 
 		if (control_port_add(control, port.name, port.device, port.has_mac ? &port.mac : nullptr, error) != 0)
-			return refuse("--port cannot be opened", (std::string(port.name) + ": " + error).c_str());
+			return refuse("a port did not open",
+				      ("--port " + std::string(port.name) + "=" + port.device + ": " + error).c_str());
 		log_info("port", "name=%s device=%s", port.name, port.device);
 	}
 	return 0;
@@ -99,15 +100,17 @@ int run(const control_options &options)
 		return refuse("cannot serve", error.c_str());
 	shared.underlay_prefix = options.underlay;
 	if (ferrite_engine_start(&config, &shared.engine, engine_error) != 0)
-		return refuse("the engine did not start", engine_error);
+		return refuse("the engine did not start",
+			      ("--uplink " + std::string(options.uplink) + ": " + engine_error).c_str());
 	struct control *control = control_create(shared.engine);
 	int failed = control == nullptr ? refuse("the control layer did not start", "no memory")
 					: add_ports(control, options);
 
-	log_info("started", "name=%s version=%s uplink=%s mtu=%u", name, ferrite::version, options.uplink,
-		 unsigned{options.mtu});
-	if (failed == 0)
+	if (failed == 0) {
+		log_info("started", "name=%s version=%s uplink=%s mtu=%u", name, ferrite::version, options.uplink,
+			 unsigned{options.mtu});
 		failed = serve(control, shared, options.grpc, signals);
+	}
 	control_destroy(control);
 	ferrite_engine_stop(shared.engine);
 	log_info("stopped", "name=%s", name);

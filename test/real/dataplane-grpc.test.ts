@@ -250,6 +250,8 @@ describe.skipIf(missing !== undefined)("dpdkironcore.v1", () => {
     await fault({}, 202, "ALREADY_EXISTS")
     await fault({ ...second, ...preferred }, 401, "VNF_INSERT")
     await fault({ deviceName: "p1" }, 402, "VM_HANDLE")
+    await fault({ ...second, vni: 0 }, 361, "VNI_INIT4")
+    await fault({ ...second, vni: 1 << 24 }, 361, "VNI_INIT4")
     await fault(second, 301, "ROUTE_EXISTS")
 
     await status("createRoute", routeRequest(100, { nexthopAddress: ip4("1.2.3.4") }), 204, "BAD_IPVER")

@@ -26,6 +26,7 @@ enum {
 	CONTROL_ID_TEXT = 64,     /* 1 to 63 bytes and NUL */
 	CONTROL_DEVICE_NAME = 64, /* likewise */
 	CONTROL_UUID_TEXT = 37,
+	CONTROL_VNI_LIMIT = 1 << 24, /* VNIs are 1 to 16777215: 0 means all, and no more fit the wire formats */
 	CONTROL_MAX_PORTS = FERRITE_MAX_INTERFACES, /* those of the start and those on demand together */
 };
 
@@ -69,7 +70,7 @@ struct control_interface {
 	struct ferrite_port_info port;
 };
 
-/* NOT_FOUND, ALREADY_EXISTS (device), VNF_INSERT, VM_HANDLE (id), VNI_INIT4, ROUTE_EXISTS, PORT_START; the first
+/* NOT_FOUND, ALREADY_EXISTS (device), VNF_INSERT, VM_HANDLE (id), VNI_INIT4 (VNI out of range), ROUTE_EXISTS, PORT_START; the first
  * that holds, in this order. */
 enum control_status control_interface_create(struct control *control, const struct control_interface_spec *spec,
 					     const struct control_interface **made);

@@ -113,7 +113,8 @@ static enum control_status check(struct control *control, const struct control_i
 		return CONTROL_VNF_INSERT;
 	if (find(control, spec->id) != NULL)
 		return CONTROL_VM_HANDLE;
-	if (!control_route_table_reserve(&control->route_table, count) ||
+	if (spec->vni == 0 || spec->vni >= CONTROL_VNI_LIMIT ||
+	    !control_route_table_reserve(&control->route_table, count) ||
 	    !control_index_reserve(&control->by_id, control->by_id.count + 1))
 		return CONTROL_VNI_INIT4;
 	for (unsigned i = 0; i < count; ++i)

@@ -1,5 +1,6 @@
 #include "server.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -27,8 +28,11 @@ std::string path_of(const std::string &address)
 /* What gRPC has to say becomes lines of ours; what a client sent wrong is no event of the dataplane. */
 void log_of_grpc(gpr_log_func_args *event)
 {
+	std::string text = event->message;
+
+	std::replace(text.begin(), text.end(), '"', '\'');
 	if (event->severity == GPR_LOG_SEVERITY_ERROR)
-		log_warn("grpc", "text=\"%s\"", event->message);
+		log_warn("grpc", "text=\"%s\"", text.c_str());
 }
 
 } // namespace
