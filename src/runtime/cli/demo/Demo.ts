@@ -61,6 +61,7 @@ const plugAll = Effect.fnUntraced(function* (
     concurrency: vms.length,
     discard: true,
   })
+  return vms
 })
 
 const show = Effect.fnUntraced(function* (
@@ -81,12 +82,12 @@ const show = Effect.fnUntraced(function* (
   return checks.filter(({ good }) => !good)
 })
 
-const goodbye = (options: DemoOptions, gateway: string): string =>
+const goodbye = (options: DemoOptions, gateway: string, nics: NativeShow.Nics): string =>
   [
     `\nThe region is up at ${gateway}; VMs are network namespaces. In another terminal:`,
     "  ./ferrite get nics -o wide -w",
     "  ./ferrite describe nic nic-a",
-    `  ip netns exec ${Machines.vmNamespace("nic-a")} ping <address of nic-c>`,
+    `  ip netns exec ${Machines.vmNamespace("nic-a")} ping ${nics.get("nic-c")?.status?.ips?.[0] ?? ""}`,
     ...(options.underlay === "veth"
       ? [`  ip netns exec ${Machines.underlayNamespace} tcpdump -ni bridge ip6`]
       : ["  ./ferrite demo --underlay veth   (real frames between the hosts, for tcpdump)"]),
@@ -115,7 +116,7 @@ export const run = (options: DemoOptions) =>
     const nics = yield* steps.step("every interface programmed on every host", "55 seconds", (report) =>
       awaitProgrammed(client, report),
     )
-    yield* steps.step("VMs plugged in, addresses by DHCP", "40 seconds", (report) =>
+    const vms = yield* steps.step("VMs plugged in, addresses by DHCP", "40 seconds", (report) =>
       plugAll(processes, nics, report),
     )
     yield* Console.log(`  up after ${((yield* steps.elapsed) / 1000).toFixed(1)} s`)
@@ -127,10 +128,12 @@ export const run = (options: DemoOptions) =>
     }
     if (bad.length > 0)
       yield* Console.log(`\n${bad.length} of the checks above failed; logs are in ${runFolder}/logs`)
-    yield* Console.log(goodbye(options, gateway))
-    yield* processes.settle((message) => Console.log(message))
+    yield* Console.log(goodbye(options, gateway, nics))
+    const notice = (message: string) => Console.log(message)
+    yield* processes.settle(notice)
     process.exitCode = 0
-    return yield* Effect.never
+    const names = hosts(options.hosts).map(({ name }) => name)
+    return yield* Machines.keepPlugged(processes, names, vms, notice)
   }).pipe(
     Effect.onInterrupt(() => Console.log("\nRemoving namespaces, devices and processes.")),
     Effect.scoped,

@@ -5,7 +5,7 @@
  * namespace that was given the TAP of its network interface, and a DHCP client in it; everything that a VM knows
  * about its network it learned over that TAP.
  */
-import { Effect, type Scope } from "effect"
+import { Effect, Schedule, type Scope } from "effect"
 import { chmodSync, copyFileSync, existsSync, mkdirSync, writeFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { type CommandFailure, failed } from "../Failure.ts"
@@ -158,28 +158,53 @@ for scope in all default; do
   echo 0 > $scope/router_solicitation_delay; echo 1 > $scope/router_solicitation_interval
 done`
 
+/** Moves a VM's TAP out of its hypervisor's namespace: eth0 of the VM. */
+const insert = Effect.fnUntraced(function* (host: string, { device, nic }: Vm) {
+  const namespace = vmNamespace(nic)
+  yield* run("ip", ["-n", hostNamespace(host), "link", "set", device, "netns", namespace, "name", "eth0"])
+  yield* run("ip", ["-n", namespace, "link", "set", "eth0", "up"])
+})
+
+const clientName = (nic: string, family: 4 | 6): string => `${nic}-dhclient${family}`
+
 /** Plugs a VM in: its TAP becomes eth0 of its namespace, and DHCP clients start. */
 export const plug = Effect.fnUntraced(function* (folder: string, processes: Processes, vm: Vm) {
   const namespace = vmNamespace(vm.nic)
   yield* makeNamespace(folder, namespace)
   yield* runWithin(namespace, ["sh", "-c", vmSettings])
-  yield* run("ip", [
-    "-n",
-    hostNamespace(vm.host),
-    "link",
-    "set",
-    vm.device,
-    "netns",
-    namespace,
-    "name",
-    "eth0",
-  ])
-  yield* run("ip", ["-n", namespace, "link", "set", "eth0", "up"])
+  yield* insert(vm.host, vm)
   for (const family of vm.families) {
     const [command, args] = within(namespace, dhclient(folder, vm.nic, family))
-    yield* processes.start({ name: `${vm.nic}-dhclient${family}`, command, args })
+    yield* processes.start({ name: clientName(vm.nic, family), command, args, quiet: true })
   }
 })
+
+/**
+ * Follows the VMs' devices for ever: one that a hypervisor made again, after its dataplane was restarted or the
+ * interface was attached elsewhere, is plugged in again.
+ */
+export const keepPlugged = (
+  processes: Processes,
+  hosts: ReadonlyArray<string>,
+  vms: ReadonlyArray<Vm>,
+  notice: (message: string) => Effect.Effect<void>,
+) =>
+  Effect.gen(function* () {
+    for (const host of hosts) {
+      const { stdout } = yield* run("ip", ["-n", hostNamespace(host), "-o", "link", "show"])
+      for (const vm of vms.filter(({ device }) => stdout.includes(` ${device}: `))) {
+        yield* insert(host, vm)
+        yield* Effect.forEach(vm.families, (family) => processes.restart(clientName(vm.nic, family)), {
+          concurrency: 2,
+          discard: true,
+        })
+        yield* notice(`${host} made the device of ${vm.nic} again; plugged in`)
+      }
+    }
+  }).pipe(
+    Effect.catch((error) => notice(`a VM can't be plugged in: ${error.message}`)),
+    Effect.repeat(Schedule.spaced("500 millis")),
+  )
 
 /** Global addresses of a VM's eth0, as the kernel writes them. */
 const addressesOf = (nic: string) =>

@@ -16,11 +16,15 @@ export interface Program {
   readonly name: string
   readonly command: string
   readonly args: ReadonlyArray<string>
+  /** Nobody needs to hear that it ended and starts again. */
+  readonly quiet?: boolean
 }
 
 export interface Processes {
   /** Starts a program and keeps it until the scope of the demo ends. */
   readonly start: (program: Program) => Effect.Effect<void, CommandFailure>
+  /** Ends a program that `start` keeps, so that it is started again. */
+  readonly restart: (name: string) => Effect.Effect<void>
   /** Starts a program that may end when it is done; ended with the scope of who asks. */
   readonly once: (program: Program) => Effect.Effect<void, CommandFailure, Scope.Scope>
   /** Fails once a program ends while the region is coming up. */
@@ -55,6 +59,9 @@ export const make = Effect.fnUntraced(function* (
       return []
     }
   }
+
+  /** The present life of each program that `start` keeps. */
+  const living = new Map<string, { readonly pid: number; readonly startTicks: string }>()
 
   /** One life of a program: started, recorded, and ended with the scope. */
   const launch = (program: Program) =>
@@ -92,7 +99,8 @@ export const make = Effect.fnUntraced(function* (
 
   const live = (program: Program, started: Deferred.Deferred<void, CommandFailure>) =>
     Effect.gen(function* () {
-      const { child } = yield* launch(program)
+      const { child, pid, startTicks } = yield* launch(program)
+      living.set(program.name, { pid, startTicks })
       yield* Deferred.succeed(started, undefined)
       yield* ended(child)
       const now = yield* Ref.get(mode)
@@ -104,7 +112,7 @@ export const make = Effect.fnUntraced(function* (
         )
         return yield* Effect.never
       }
-      yield* now.notice(`${end}; starting it again`)
+      if (!program.quiet) yield* now.notice(`${end}; starting it again`)
       yield* Effect.sleep("500 millis")
     }).pipe(Effect.scoped)
 
@@ -120,6 +128,11 @@ export const make = Effect.fnUntraced(function* (
 
   return {
     start,
+    restart: (name) =>
+      Effect.suspend(() => {
+        const life = living.get(name)
+        return life === undefined ? Effect.void : Ledger.endProcess(life)
+      }),
     once: (program) => Effect.asVoid(launch(program)),
     failure: Deferred.await(died),
     settle: (notice) => Ref.set(mode, { _tag: "Settled", notice }),
