@@ -20,7 +20,7 @@ import {
   protocols,
 } from "#protocol/dataplane/model/ip.ts"
 import { decodeNeighbour, encodeNeighbour, type Neighbour } from "#protocol/dataplane/model/neighbour.ts"
-import { encodeUdp } from "#protocol/dataplane/model/transport.ts"
+import { encodeEcho4, encodeEcho6, encodeUdp } from "#protocol/dataplane/model/transport.ts"
 import type { ContractHost } from "./dataplane-hosts.ts"
 
 export interface Guest {
@@ -117,11 +117,8 @@ export const unsolicited = (bytes: Bytes): boolean => {
   )
 }
 
-/**
- * Everything that the guest was sent until now, by asking the gateway something and taking what came before the
- * answer. Learns nothing about frames that other guests have caused; see `flush`.
- */
-const probe = (host: ContractHost, device: string, mac: string, spec: InterfaceSpec) =>
+/** Lets a guest that knows nothing yet find its gateway. */
+const resolve = (host: ContractHost, device: string, mac: string, spec: InterfaceSpec) =>
   Effect.gen(function* () {
     if (spec.ipv4 === undefined) {
       yield* host.send(device, solicitation(mac, linkLocal(mac), "fe80::1"))
@@ -144,7 +141,7 @@ export const guest = Effect.fnUntraced(function* (host: ContractHost, spec: Inte
   const [result] = yield* host.dataplane.apply([{ _tag: "CreateInterface", spec }])
   const made = yield* required(result)
   yield* host.attach(spec.device)
-  const answer = (yield* probe(host, spec.device, mac, spec)).at(-1)
+  const answer = (yield* resolve(host, spec.device, mac, spec)).at(-1)
   const gatewayMac = answer === undefined ? broadcastMac : (decodeEthernet(answer)?.source ?? broadcastMac)
   return {
     host,
@@ -224,11 +221,27 @@ export const flush = Effect.fnUntraced(function* (from: Guest, to: Guest) {
   return frames.slice(0, -1)
 })
 
-/** Frames that the guest was sent until now, as far as its own host knows of them. */
-export const drain = (to: Guest) =>
-  Effect.map(probe(to.host, to.spec.device, to.mac, to.spec), (frames) =>
-    frames.slice(0, -1).filter((bytes) => !unsolicited(bytes)),
-  )
+/**
+ * Frames that the guest was sent until now, as far as its own host knows of them; and whatever the guest sent
+ * before has been dealt with by its host. By an echo of the gateway that nobody else asks for.
+ */
+export const drain = Effect.fnUntraced(function* (to: Guest) {
+  const echo = { reply: false, identifier: 0xfe77, sequence: 0, data: fromAscii(`mark ${nextMark++}`) }
+  const four = to.spec.ipv4 !== undefined
+  const addresses = four
+    ? { source: to.spec.ipv4 ?? "", destination: "169.254.0.1" }
+    : { source: linkLocal(to.mac), destination: "fe80::1" }
+  const question = four
+    ? encodeIpv4({ ...addresses, protocol: protocols.icmp, payload: encodeEcho4(echo) })
+    : encodeIpv6({ ...addresses, protocol: protocols.icmpv6, payload: encodeEcho6(addresses, echo) })
+  yield* send(to, frame(to, to.gatewayMac, four ? etherTypes.ipv4 : etherTypes.ipv6, question))
+  const answers = (bytes: Bytes): boolean => {
+    const payload = (four ? ipv4Of(bytes) : ipv6Of(bytes))?.payload
+    return payload !== undefined && equal(payload.subarray(8), echo.data)
+  }
+  const frames = yield* receiveUntil(to, answers, "echo of the gateway")
+  return frames.slice(0, -1)
+})
 
 /** Lets a packet through and gives it as it arrived. */
 export const passes = Effect.fnUntraced(function* (from: Guest, to: Guest, bytes: Bytes) {

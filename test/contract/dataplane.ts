@@ -16,7 +16,7 @@ import {
 } from "#protocol/dataplane/Dataplane.ts"
 import { digestOf } from "#protocol/dataplane/digest.ts"
 import { bytesOf, linkLocal, multicastMac } from "#protocol/dataplane/model/address.ts"
-import { type Bytes, equal, fromAscii, u16 } from "#protocol/dataplane/model/bytes.ts"
+import { type Bytes, equal, fromAscii, internetChecksum, u16 } from "#protocol/dataplane/model/bytes.ts"
 import * as Dhcp4 from "#protocol/dataplane/model/dhcp4.ts"
 import * as Dhcp6 from "#protocol/dataplane/model/dhcp6.ts"
 import { decodeArp, decodeEthernet, encodeEthernet, etherTypes } from "#protocol/dataplane/model/ethernet.ts"
@@ -235,6 +235,22 @@ const control = (on: On): void => {
         create(specOf(hosts)),
       )
       assert.deepStrictEqual(results.map(code), [0, 301, 301, 0, 0])
+    }),
+  )
+
+  on("a VNI that is none leaves nothing behind", (hosts) =>
+    Effect.gen(function* () {
+      const spec = specOf(hosts)
+      const results = yield* apply(
+        hosts.first,
+        ...[0, 1 << 24, 0xffff_ffff].map((vni) => create({ ...spec, vni })),
+        create(spec),
+      )
+      assert.deepStrictEqual(
+        results.map((result) => result.code === 0),
+        [false, false, false, true],
+      )
+      assert.strictEqual((yield* hosts.first.dataplane.state).digest, digestOf([spec], []))
     }),
   )
 
@@ -866,6 +882,7 @@ const forwarding = (on: On): void => {
         yield* passes(a, b, datagram(a, address, "by the longer one"))
         yield* accomplish(hosts.first, to(exact, bad))
         yield* send(a, datagram(a, address, "lost"))
+        yield* drain(a)
         yield* accomplish(hosts.first, to(covering, b.underlayAddress), {
           _tag: "DeleteRoute",
           vni,
@@ -884,6 +901,7 @@ const forwarding = (on: On): void => {
       const again = yield* guest(hosts.second, { ...b.spec, device: hosts.device() })
       assert.notStrictEqual(again.underlayAddress, b.underlayAddress)
       yield* send(a, datagram(a, "10.0.0.2", "to the one before"))
+      yield* drain(a)
       yield* accomplish(hosts.first, ...routesTo(again, vni))
       const { before } = yield* passes(a, again, datagram(a, "10.0.0.2", "to the one now"))
       assert.deepStrictEqual(before, [])
@@ -901,6 +919,45 @@ const forwarding = (on: On): void => {
       yield* send(a, datagram(a, "10.0.0.50", "not yours"))
       yield* send(a, datagram(a, "fd00::50", "not yours"))
       assert.deepStrictEqual(yield* flush(a, b), [])
+    }),
+  )
+
+  on("a packet longer than the MTU is refused with the MTU to use, unless it may be fragmented", (hosts) =>
+    Effect.gen(function* () {
+      const { a, b, vni } = yield* pair(hosts)
+      const c = yield* guest(hosts.first, specOf(hosts, { vni, ipv6: "fd00::3", ipv4: "10.0.0.3" }))
+      const text = "z".repeat(settings.mtu)
+      const long4 = datagram(a, "10.0.0.2", text)
+      const refused4 = ipv4Of(yield* ask(a, long4, (bytes) => ipv4Of(bytes) !== undefined, "refusal"))
+      assert.deepInclude(refused4, {
+        source: "169.254.0.1",
+        destination: "10.0.0.1",
+        protocol: 1,
+        intact: true,
+      })
+      assert.strictEqual(internetChecksum(refused4?.payload ?? new Uint8Array(0)), 0)
+      assert.deepStrictEqual(
+        [...(refused4?.payload.subarray(0, 8) ?? [])].filter((_, i) => i !== 2 && i !== 3),
+        [3, 4, 0, 0, settings.mtu >> 8, settings.mtu & 255],
+      )
+      assert.isTrue(equal(refused4?.payload.subarray(8, 556) ?? long4, long4.subarray(14, 562)))
+      const long6 = datagram(c, "fd00::2", text)
+      const refused6 = ipv6Of(yield* ask(c, long6, (bytes) => ipv6Of(bytes) !== undefined, "refusal"))
+      assert.deepInclude(refused6, { source: "fe80::1", destination: "fd00::3", protocol: 58 })
+      assert.deepStrictEqual(
+        [...(refused6?.payload.subarray(0, 8) ?? [])].filter((_, i) => i !== 2 && i !== 3),
+        [2, 0, 0, 0, settings.mtu >> 8, settings.mtu & 255],
+      )
+      assert.isTrue(equal(refused6?.payload.subarray(8, 1_240) ?? long6, long6.subarray(14, 1_246)))
+      assert.deepStrictEqual(yield* flush(a, b), [])
+      const addresses = { source: "10.0.0.1", destination: "10.0.0.2" }
+      const payload = encodeUdp(addresses, { sourcePort: 1, destinationPort: 2, payload: fromAscii(text) })
+      const willing = toGateway(
+        a,
+        etherTypes.ipv4,
+        encodeIpv4({ ...addresses, protocol: protocols.udp, dontFragment: false, payload }),
+      )
+      assert.deepStrictEqual((yield* passes(a, b, willing)).before, [])
     }),
   )
 
@@ -922,8 +979,7 @@ const forwarding = (on: On): void => {
       yield* accomplish(hosts.second, { _tag: "DeleteInterface", id: b.spec.id })
       yield* send(a, datagram(a, "10.0.0.2", "nobody"))
       assert.deepStrictEqual(yield* flush(a, c), [])
-      const sent = datagram(c, "10.0.0.2", "nobody here either")
-      yield* send(c, sent)
+      yield* send(c, datagram(c, "10.0.0.2", "nobody here either"))
       assert.deepStrictEqual(yield* drain(c), [])
     }),
   )
@@ -945,6 +1001,7 @@ const life = (on: On): void => {
       assert.notStrictEqual(again.underlayAddress, a.underlayAddress)
       yield* accomplish(hosts.first, ...routesTo(b))
       yield* send(b, datagram(b, "10.0.0.1", "to the one before"))
+      yield* drain(b)
       yield* accomplish(hosts.second, ...routesTo(again, vni))
       const { before: early } = yield* passes(b, again, datagram(b, "10.0.0.1", "to the one now"))
       assert.deepStrictEqual(early, [])

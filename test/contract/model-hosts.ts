@@ -10,15 +10,17 @@ import * as Native from "#runtime/dataplane/NativeDataplane.ts"
 import { type ContractHost, ContractHosts, NoFrame, settings } from "./dataplane-hosts.ts"
 import { serveModel } from "./model-server.ts"
 
-const modelHost = Effect.fnUntraced(function* (
+/** One host; needs the underlay that joins it to others. */
+export const modelHost = Effect.fnUntraced(function* (
   underlayPrefix: string,
   dataplane: (
     model: Model.ModelDataplane["Service"],
   ) => Effect.Effect<Dataplane["Service"], never, Scope.Scope>,
   restart: (model: Model.ModelDataplane["Service"]) => Effect.Effect<void> = (model) => model.restart,
+  macs: Readonly<Record<string, string>> = {},
 ) {
   const { dns4, dns6, mtu } = settings
-  const model = yield* Model.make({ underlayPrefix, mtu, dns4, dns6 })
+  const model = yield* Model.make({ underlayPrefix, mtu, dns4, dns6, macs })
   return {
     dataplane: yield* dataplane(model),
     underlayPrefix,

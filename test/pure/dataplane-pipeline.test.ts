@@ -21,6 +21,7 @@ const start = (host: 1 | 2): ModelState => ({
     dns4: ["192.0.2.1"],
     dns6: ["2001:db8::1"],
     ports: new Map(),
+    macs: new Map(),
     version: "model",
     routeCapacity: 64,
   }),

@@ -19,7 +19,7 @@ import sys
 
 CLONE_NEWNET = 0x40000000
 ETH_P_ALL = 3
-SIOCGIFFLAGS, SIOCSIFFLAGS = 0x8913, 0x8914
+SIOCGIFFLAGS, SIOCSIFFLAGS, SIOCSIFMTU = 0x8913, 0x8914, 0x8922
 IFF_UP = 1
 PACKET_OUTGOING = 4
 
@@ -48,6 +48,8 @@ def attach(name):
     request = struct.pack("16sh14x", name, 0)
     flags = struct.unpack("16sh14x", fcntl.ioctl(control, SIOCGIFFLAGS, request))[1]
     fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sh14x", name, flags | IFF_UP))
+    # A guest may set what it likes, and send longer packets than it was told.
+    fcntl.ioctl(control, SIOCSIFMTU, struct.pack("16si12x", name, 9000))
     control.close()
     port = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
     port.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)

@@ -31,6 +31,8 @@ export interface ModelOptions {
   readonly dns6?: ReadonlyArray<string>
   /** Ports given at start: NAME -> KIND:DEVICE. */
   readonly ports?: Readonly<Record<string, string>>
+  /** MACs of the gateway, by KIND:DEVICE; others have one derived from their device. */
+  readonly macs?: Readonly<Record<string, string>>
   /** Default 1,048,576. */
   readonly routeCapacity?: number
 }
@@ -83,6 +85,7 @@ export const make = Effect.fn("ModelDataplane.make")(function* (options: ModelOp
       dns4: (options.dns4 ?? []).slice(0, limits.dns),
       dns6: (options.dns6 ?? []).slice(0, limits.dns),
       ports: new Map(Object.entries(options.ports ?? {})),
+      macs: new Map(Object.entries(options.macs ?? {})),
       version: "model",
       routeCapacity: options.routeCapacity ?? limits.routes,
     })

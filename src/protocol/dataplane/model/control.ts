@@ -151,7 +151,7 @@ const createInterface = (state: ModelState, asked: InterfaceSpec): Step => {
     index,
     underlayAddress: underlayAddressOf(state.config, index, generation),
     device: device.slice(device.indexOf(":") + 1),
-    gatewayMac: gatewayMacOf(device),
+    gatewayMac: state.config.macs.get(device) ?? gatewayMacOf(device),
     vmMac: broadcastMac,
   }
   return {

@@ -30,6 +30,8 @@ export interface ModelConfig {
   readonly dns6: ReadonlyArray<string>
   /** NAME of a port given at start -> KIND:DEVICE. */
   readonly ports: ReadonlyMap<string, string>
+  /** MACs of ports, by KIND:DEVICE; others have one derived from their device. */
+  readonly macs: ReadonlyMap<string, string>
   readonly version: string
   /** Routes that fit, over all VNIs. */
   readonly routeCapacity: number
