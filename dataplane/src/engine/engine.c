@@ -106,6 +106,7 @@ int ferrite_engine_start(const struct ferrite_engine_config *config, struct ferr
 		return -ENOMEM;
 	engine->epoll = engine->wake = -1;
 	engine->mtu = config->mtu;
+	engine->now_ms = engine_clock_ms();
 	memcpy(engine->prefix, config->underlay_prefix.bytes, 8);
 	memcpy(engine->dns4, config->dns4, sizeof engine->dns4);
 	memcpy(engine->dns6, config->dns6, sizeof engine->dns6);

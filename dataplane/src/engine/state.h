@@ -86,7 +86,9 @@ struct ferrite_engine {
 /* EAL and pools, once per process (engine/environment.c). */
 int environment_start(char *error);
 
-/* The worker's epoll set (engine/worker.c). */
+/* Milliseconds of the monotonic clock (engine/worker.c); `now_ms` is its copy of this turn. */
+uint64_t engine_clock_ms(void);
+/* The worker's epoll set. */
 void engine_watch(struct ferrite_engine *engine, struct port *port, bool on);
 int worker_start(struct ferrite_engine *engine, char *error);
 void worker_stop(struct ferrite_engine *engine);

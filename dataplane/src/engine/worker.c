@@ -16,7 +16,7 @@
 
 enum { POLL_TURNS = 8, EVENTS = 64, TICK_MS = 100, SLEEP_MS = 200, WORKER = 0, SPIN_TURNS = 16 };
 
-static uint64_t clock_ms(void)
+uint64_t engine_clock_ms(void)
 {
 	struct timespec now;
 	(void)clock_gettime(CLOCK_MONOTONIC, &now);
@@ -112,7 +112,7 @@ unsigned ferrite_engine_poll(struct ferrite_engine *engine)
 	if (engine->turn++ % POLL_TURNS == 0 || engine->active_count <= 1)
 		collect(engine);
 	if (engine->turn % POLL_TURNS == 0) {
-		engine->now_ms = clock_ms();
+		engine->now_ms = engine_clock_ms();
 		if (engine->now_ms >= engine->tick_ms)
 			tick(engine);
 	}
@@ -163,7 +163,7 @@ static void *worker_main(void *argument)
 			/* Only waits: events are fetched again when the worker counts as a reader. */
 			(void)epoll_wait(engine->epoll, &unused, 1, SLEEP_MS);
 			rte_rcu_qsbr_thread_online(engine->rcu, WORKER);
-			engine->now_ms = clock_ms();
+			engine->now_ms = engine_clock_ms();
 		}
 		(void)ports_sleep(engine, false);
 		idle = 0;

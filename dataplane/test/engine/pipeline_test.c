@@ -1,6 +1,7 @@
 /* Two hosts over an in-process uplink, VMs at both: what passes, what does not, and how it looks on the way. */
 #include <errno.h>
 
+#include "control/check.h"
 #include "world.h"
 
 static uint8_t sent[FRAME_ROOM], got[FRAME_ROOM];

@@ -1,6 +1,15 @@
 #include "world.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+
+static void require(int status, const char *what)
+{
+	if (status == 0)
+		return;
+	(void)fprintf(stderr, "%s: %s\n", what, strerror(-status));
+	exit(1);
+}
 
 struct ferrite_engine *world_engine(unsigned host, const char *uplink, uint16_t mtu)
 {
@@ -31,19 +40,19 @@ void world_vm(struct vm *vm, struct ferrite_engine *engine, unsigned host, uint3
 	memcpy(vm->ipv6, (const uint8_t[16]){0x20, 1, 0x0d, 0xb8, [15] = (uint8_t)number}, 16);
 	memcpy(config.ipv4.bytes, vm->ipv4, 4);
 	memcpy(config.ipv6.bytes, vm->ipv6, 16);
-	CHECK_NUMBER(ferrite_port_open(engine, name, NULL, &vm->port, error), 0);
+	require(ferrite_port_open(engine, name, NULL, &vm->port, error), "ferrite_port_open");
 	config.port = vm->port;
-	CHECK_NUMBER(ferrite_interface_add(engine, &config, &vm->index, &vm->underlay), 0);
-	CHECK_NUMBER(ferrite_port_info(engine, vm->port, &info), 0);
+	require(ferrite_interface_add(engine, &config, &vm->index, &vm->underlay), "ferrite_interface_add");
+	require(ferrite_port_info(engine, vm->port, &info), "ferrite_port_info");
 	vm->gateway = info.mac;
 	vm->end = ring_join(name + 5);
-	CHECK(vm->end != NULL);
+	require(vm->end == NULL ? -1 : 0, "ring_join");
 }
 
 void world_vm_leave(struct vm *vm)
 {
-	CHECK_NUMBER(ferrite_interface_remove(vm->engine, vm->index), 0);
-	CHECK_NUMBER(ferrite_port_close(vm->engine, vm->port), 0);
+	require(ferrite_interface_remove(vm->engine, vm->index), "ferrite_interface_remove");
+	require(ferrite_port_close(vm->engine, vm->port), "ferrite_port_close");
 	ring_leave(vm->end);
 }
 
@@ -51,11 +60,11 @@ void world_route(struct ferrite_engine *engine, uint32_t vni, const struct vm *t
 {
 	struct ferrite_route route = {.key = {.vni = vni, .family = 4, .length = 32}, .next_hop = to->underlay};
 	memcpy(route.key.prefix, to->ipv4, 4);
-	CHECK_NUMBER(ferrite_route_put(engine, &route, true), 0);
+	require(ferrite_route_put(engine, &route, true), "ferrite_route_put");
 	route.key.family = 6;
 	route.key.length = 128;
 	memcpy(route.key.prefix, to->ipv6, 16);
-	CHECK_NUMBER(ferrite_route_put(engine, &route, true), 0);
+	require(ferrite_route_put(engine, &route, true), "ferrite_route_put");
 }
 
 void world_poll(struct ferrite_engine *one, struct ferrite_engine *other)

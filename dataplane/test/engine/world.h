@@ -2,7 +2,6 @@
 #ifndef FERRITE_TEST_WORLD_H
 #define FERRITE_TEST_WORLD_H
 
-#include "control/check.h"
 #include "engine/state.h"
 #include "packet/checksum.h"
 #include "port/ring.h"
@@ -18,7 +17,7 @@ struct vm {
 	uint8_t mac[6], ipv4[4], ipv6[16];
 };
 
-/* `host` is the number in fd00:f:HOST::/64. Fails the process when it does not start. */
+/* `host` is the number in fd00:f:HOST::/64. What does not start or open ends the process. */
 struct ferrite_engine *world_engine(unsigned host, const char *uplink, uint16_t mtu);
 /* A VM with 10.0.0.`number` and 2001:db8::`number`, MAC 02:00:00:00:00:`number`; its ring is named by both. */
 void world_vm(struct vm *vm, struct ferrite_engine *engine, unsigned host, uint32_t vni, unsigned number);
