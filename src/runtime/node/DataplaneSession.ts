@@ -16,7 +16,7 @@ import * as HostBatch from "#actors/host/HostBatch.ts"
 import { Dataplane, type DataplaneError, DataplaneProtocolError } from "#protocol/dataplane/Dataplane.ts"
 import { digestOf } from "#protocol/dataplane/digest.ts"
 import { RouteDistribution } from "#protocol/metalbond/RouteDistribution.ts"
-import { formatPrefix } from "#protocol/net/Address.ts"
+import { canonicalRoute, formatPrefix } from "#protocol/net/Address.ts"
 import { type Backoff, backoffMillis, describeCause } from "../supervision/RestartPolicy.ts"
 import { type HostRuntime, moment } from "./HostRuntime.ts"
 
@@ -50,7 +50,7 @@ export const run = Effect.fnUntraced(function* (
     const listing = yield* dataplane.listAll
     const { digest, underlayPrefix, uuid } = listing.state
     const own = formatPrefix(host.tables.underlay)
-    if (underlayPrefix !== own) {
+    if (canonicalRoute(underlayPrefix) !== own) {
       return yield* new DataplaneProtocolError({
         reason: `its underlay prefix is ${underlayPrefix}, this node's is ${own}: start one of them with the other's`,
       })
