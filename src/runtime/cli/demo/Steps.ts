@@ -1,7 +1,8 @@
 /**
  * The demo's progress: one line a step, with its time; a deadline for each; a clear word where one fails.
  *
- * On a terminal a running step shows at once and counts; elsewhere a line appears when it is done.
+ * On a terminal a running step shows at once and counts; elsewhere a line appears when it is done, and every ten
+ * seconds until then.
  */
 import { Clock, Console, Duration, Effect, Ref, Schedule } from "effect"
 import { type CommandFailure, failed } from "../Failure.ts"
@@ -36,11 +37,20 @@ export const make = Effect.fnUntraced(function* (
     Effect.gen(function* () {
       const begun = yield* Clock.currentTimeMillis
       const doing = yield* Ref.make("")
-      const ticker = Effect.gen(function* () {
-        const now = yield* Clock.currentTimeMillis
+      const now = Effect.gen(function* () {
         const what = yield* Ref.get(doing)
-        yield* write(`\r\u001b[K  … ${title}${what === "" ? "" : `: ${what}`} (${seconds(now - begun)})`)
-      }).pipe(Effect.repeat(Schedule.spaced("100 millis")))
+        const took = seconds((yield* Clock.currentTimeMillis) - begun)
+        return `  … ${title}${what === "" ? "" : `: ${what}`} (${took})`
+      })
+      const ticker = terminal
+        ? Effect.flatMap(now, (line) => write(`\r\u001b[K${line}`)).pipe(
+            Effect.repeat(Schedule.spaced("100 millis")),
+          )
+        : Effect.sleep("10 seconds").pipe(
+            Effect.andThen(now),
+            Effect.flatMap((line) => Console.log(line)),
+            Effect.forever,
+          )
       const limited = Effect.raceFirst(
         work((what) => Ref.set(doing, what)),
         meanwhile,
@@ -58,7 +68,7 @@ export const make = Effect.fnUntraced(function* (
         }),
         Effect.mapError((error) => (isFailure(error) ? error : failed(`${title}: ${error.message}`))),
       )
-      const shown = terminal ? Effect.raceFirst(limited, Effect.andThen(ticker, Effect.never)) : limited
+      const shown = Effect.raceFirst(limited, Effect.andThen(ticker, Effect.never))
       const result = yield* shown.pipe(
         Effect.tapError(() => (terminal ? write(`\r\u001b[K  ✗ ${title}\n`) : Console.log(`  ✗ ${title}`))),
         Effect.onInterrupt(() => (terminal ? write("\r\u001b[K") : Effect.void)),
