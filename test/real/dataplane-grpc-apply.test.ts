@@ -15,6 +15,7 @@ import {
   type Dataplane,
   makeFolder,
   missing,
+  until,
   start,
 } from "./dataplane-grpc-harness.ts"
 import { fnv1a, ports, putRoute } from "./dataplane-grpc-requests.ts"
@@ -166,6 +167,32 @@ describe.skipIf(missing !== undefined)("ferrite.dataplane.v1", () => {
     assert.strictEqual((await bad.ended).code, grpc.status.INVALID_ARGUMENT)
     assert.strictEqual((await good.send(2n, [])).sequence, 2n)
     good.end()
+  })
+
+  it("gives the places of abandoned streams back", async () => {
+    const list = () => dataplane.ferrite["listAll"](create(DataplaneService.method.listAll.input))
+    const batch = Array.from({ length: 500 }, () => ({ case: "resetVni", value: 1 }))
+    for (let round = 0; round < 5; ++round) {
+      const streams = Array.from({ length: 60 }, () => applyStream(dataplane.ferrite))
+      const answers = streams.map((stream) => stream.send(1n, batch))
+      const calls = [...Array.from({ length: 8 }, list), dataplane.health["Watch"]({ service: "" })]
+      const ends = calls.map(collect)
+      await answers[round * 10]
+      for (const stream of streams) stream.cancel()
+      for (const call of calls) call.cancel()
+      await Promise.all([...ends, ...streams.map((stream) => stream.ended)])
+    }
+    // All 64 places of Apply are free again, and there is no 65th.
+    await until("the places are free", async () => {
+      const streams = Array.from({ length: 65 }, () => applyStream(dataplane.ferrite))
+      const answers = await Promise.all(streams.map((stream) => stream.send(1n, [])))
+      for (const stream of streams) stream.end()
+      const ends = await Promise.all(streams.map((stream) => stream.ended))
+      const refused = ends.filter((end) => end.code === grpc.status.RESOURCE_EXHAUSTED)
+      assert.isNotEmpty(refused)
+      return refused.length === 1 && answers.filter((answer) => answer !== undefined).length === 64
+    })
+    assert.strictEqual((await listAll()).code, 0)
   })
 
   it("survives malformed and oversized messages, and bytes that are no HTTP/2", async () => {

@@ -78,6 +78,7 @@ export const applyStream = (client: Client) => {
   return {
     ended,
     end: () => call.end(),
+    cancel: () => call.cancel(),
     /** undefined when the stream ended instead. */
     send: (sequence: bigint, operations: ReadonlyArray<any>): Promise<any> =>
       new Promise((resolve) => {

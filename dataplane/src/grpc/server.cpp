@@ -19,6 +19,7 @@ namespace ferrite {
 namespace {
 
 constexpr std::chrono::milliseconds grace(500);
+constexpr std::size_t memory_bytes = 512u << 20;
 
 std::string path_of(const std::string &address)
 {
@@ -83,6 +84,8 @@ bool Server::start(const std::string &address, std::string &error)
 	builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
 	builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5'000);
 	builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, 256);
+	/* For all clients together; above it gRPC slows reading and closes what is idle. */
+	builder.SetResourceQuota(grpc::ResourceQuota("ferrite").Resize(memory_bytes));
 	builder.SetMaxReceiveMessageSize(max_receive_bytes);
 	builder.SetMaxSendMessageSize(max_send_bytes);
 	builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port);
