@@ -9,7 +9,7 @@
  * Sending. A writer takes whole frames from its peer's outbox, one write at a time, and waits when the peer does
  * not read; the outbox meanwhile coalesces. A peer that takes nothing for `stallSeconds`, or lags more than
  * `maxPendingPerPeer` changes behind, is cut off (`SlowReader`). Existing (v1) peers do not reassemble frames and
- * reset themselves on bursts, so they get at most `paceFrames` in `paceMillis`.
+ * reset themselves on bursts, so they get no more than `Pace.ts` allows.
  */
 import { Clock, Context, Deferred, Effect, FiberSet, Latch, Layer, type Scope } from "effect"
 import * as Machine from "#actors/route/Reflector.ts"
@@ -52,6 +52,7 @@ const serve = Effect.fnUntraced(function* (
   machine: Machine.Reflector,
   links: Map<number, Link>,
   act: (actions: ReadonlyArray<Machine.Action>) => void,
+  wake: () => void,
   connection: Connection,
   stallSeconds: number,
 ) {
@@ -71,11 +72,12 @@ const serve = Effect.fnUntraced(function* (
       const decoded = decodeChunk(decoder, chunk)
       decoder = decoded.decoder
       for (const message of decoded.messages) act(Machine.received(machine, peer, message, now))
+      wake()
       if (decoded.error !== undefined) return yield* decoded.error
     }
   })
   const write = Effect.gen(function* () {
-    const pace = Pace.make()
+    const pace = Pace.make(yield* Clock.currentTimeMillis)
     while (true) {
       link.wake.closeUnsafe()
       const paced = peer.session.restartSeconds === 0
@@ -107,6 +109,7 @@ const serve = Effect.fnUntraced(function* (
       if (wait > 0) yield* Effect.sleep(wait)
       else {
         act(Machine.peerElapsed(machine, peer, now))
+        wake()
         yield* Effect.yieldNow
       }
     }
@@ -125,6 +128,7 @@ const serve = Effect.fnUntraced(function* (
         const error =
           exit._tag === "Success" ? exit.value : metalbondError("Shutdown", "reflector is closing")
         act(Machine.ended(machine, peer, error, now))
+        wake()
       }),
     ),
   )
@@ -145,12 +149,24 @@ const make = Effect.fnUntraced(function* (
   const listener = yield* transport.listen(listen)
   const links = new Map<number, Link>()
   const holds = Latch.makeUnsafe()
+  let woken: Array<number> = []
+  let closing: Array<readonly [number, MetalbondError]> = []
   const act = (actions: ReadonlyArray<Machine.Action>): void => {
-    for (const action of actions) {
-      const link = links.get(action.peer.id)
-      if (action._tag === "Wake") link?.wake.openUnsafe()
-      else if (link !== undefined) Deferred.doneUnsafe(link.end, Effect.fail(action.error))
+    for (const action of actions)
+      if (action._tag === "Wake") woken.push(action.peer.id)
+      else closing.push([action.peer.id, action.error])
+  }
+  // Opening a latch runs its waiter at once. It is done when a whole chunk is through the machine, so that all
+  // it changes goes out in one write a peer.
+  const wake = (): void => {
+    const [wakes, closes] = [woken, closing]
+    woken = []
+    closing = []
+    for (const [id, error] of closes) {
+      const link = links.get(id)
+      if (link !== undefined) Deferred.doneUnsafe(link.end, Effect.fail(error))
     }
+    for (const id of wakes) links.get(id)?.wake.openUnsafe()
     if (machine.held.size > 0) holds.openUnsafe()
   }
 
@@ -160,7 +176,7 @@ const make = Effect.fnUntraced(function* (
       const connection = yield* listener.accept
       yield* FiberSet.run(
         sessions,
-        serve(machine, links, act, connection, stallSeconds).pipe(Effect.ensuring(connection.close)),
+        serve(machine, links, act, wake, connection, stallSeconds).pipe(Effect.ensuring(connection.close)),
       )
     }
   }).pipe(Effect.forkScoped)
@@ -170,6 +186,7 @@ const make = Effect.fnUntraced(function* (
       holds.closeUnsafe()
       const now = yield* Clock.currentTimeMillis
       act(Machine.elapsed(machine, now))
+      wake()
       const due = Machine.nextDue(machine)
       // A hold that starts meanwhile may end sooner: looked at again when it does.
       if (due === Number.POSITIVE_INFINITY) yield* holds.await

@@ -105,7 +105,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
       }
     })
     const write = Effect.gen(function* () {
-      const pace = Pace.make()
+      const pace = Pace.make(yield* Clock.currentTimeMillis)
       while (true) {
         wake.write.closeUnsafe()
         const now = yield* Clock.currentTimeMillis

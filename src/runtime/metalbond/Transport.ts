@@ -165,7 +165,7 @@ const listen = (address: string): Effect.Effect<Listener, ListenError, Scope.Sco
         } else if (backlog.length < maxBacklog) backlog.push(connection)
         else socket.destroy()
       })
-      server.once("error", (error) => resume(Effect.fail(failed(error.message))))
+      server.on("error", (error) => resume(Effect.fail(failed(error.message))))
       server.listen({ ...target, backlog: maxBacklog }, () => {
         const bound = server.address() as net.AddressInfo
         const accept = Effect.callback<Connection>((resumeAccept) => {
