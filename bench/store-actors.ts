@@ -68,6 +68,18 @@ const region = Effect.gen(function* () {
   yield* rate("ask through the cluster, no write", (index) => ask(key(index), { tag: "Get" }))
   yield* rate("ask through the cluster, durable", (index) => ask(key(index), { tag: "Add" }))
   const store = yield* ResourceStore
+  for (let start = 0; start < 100_000; start += 500) {
+    yield* store.commit({
+      writes: Array.from({ length: 500 }, (_, index) => ({
+        _tag: "Put" as const,
+        key: { kind: "Counter", namespace: "woken", name: `c-${start + index}` },
+        uid: "u",
+        labels: {},
+        references: [],
+        value: { count: 0, padding: "x".repeat(300) },
+      })),
+    })
+  }
   const { records } = yield* store.list({ kind: "Counter" })
   looked = 0
   const start = performance.now()
@@ -77,10 +89,11 @@ const region = Effect.gen(function* () {
 })
 
 let looked = 0
-const actors = Layer.unwrap(
+const actors = Layer.effect(
+  RegionActors,
   Effect.gen(function* () {
     const store = yield* ResourceStore
-    return RegionActors.layer({
+    return RegionActors.table({
       Counter: {
         handle: (key, command, commandId) =>
           Effect.gen(function* () {

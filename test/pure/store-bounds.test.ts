@@ -16,34 +16,52 @@ const row = (name: string, length = 0): Row => ({
 })
 
 describe("the cache of records", () => {
-  it("drops the least recently used, by number", () => {
-    const cache = new RecordCache({ records: 3, characters: 1_000 })
-    for (const name of ["a", "b", "c"]) cache.set(name, row(name))
-    cache.get("a")
-    cache.set("d", row("d"))
-    assert.deepStrictEqual(
-      ["a", "b", "c", "d"].map((name) => cache.has(name)),
-      [true, false, true, true],
-    )
+  it("keeps what is used, drops what is not, by number", () => {
+    const cache = new RecordCache({ records: 8, characters: 1_000 })
+    cache.set("used", row("used"))
+    for (let index = 0; index < 100; index++) {
+      cache.set(`n${index}`, row(`n${index}`))
+      assert.isDefined(cache.get("used"))
+    }
+    const kept = Array.from({ length: 100 }, (_, index) => index).filter((index) => cache.has(`n${index}`))
+    assert.include(kept, 99)
+    assert.isAtMost(kept.length, 8)
   })
 
   it("drops by size, also what is too large by itself", () => {
     const cache = new RecordCache({ records: 100, characters: 100 })
-    for (let index = 0; index < 10; index++) cache.set(`n${index}`, row(`n${index}`, 26))
-    assert.isTrue(cache.has("n9"))
-    assert.isFalse(cache.has("n6"))
-    cache.set("n9", row("n9", 200))
-    assert.isFalse(cache.has("n9"))
+    for (let index = 0; index < 10; index++) cache.set(`n${index}`, row(`n${index}`, 20))
+    const kept = Array.from({ length: 10 }, (_, index) => index).filter((index) => cache.has(`n${index}`))
+    assert.include(kept, 9)
+    assert.isAtMost(kept.length, 6)
+    for (const name of ["a", "b", "c"]) cache.set(name, row(name, 1_000))
+    assert.isFalse(cache.has("a"))
+    assert.isFalse(cache.has("b"))
   })
 
-  it("knows what was removed, and counts its size no more", () => {
+  it("knows what was removed", () => {
     const cache = new RecordCache({ records: 100, characters: 100 })
     for (let round = 0; round < 100; round++) {
-      cache.apply([{ _tag: "Put", row: row("a", 90), before: undefined }])
+      cache.apply([{ _tag: "Put", row: row("a", round % 70), before: undefined }])
       assert.isDefined(cache.get("a"))
       cache.apply([{ _tag: "Remove", row: row("a", 90), before: row("a", 90) }])
       assert.isTrue(cache.has("a"))
       assert.isUndefined(cache.get("a"))
+    }
+  })
+
+  it("never answers with what was replaced", () => {
+    const cache = new RecordCache({ records: 6, characters: 1_000 })
+    const latest = new Map<string, Row>()
+    for (let step = 0; step < 1_000; step++) {
+      const name = `n${(step * 7) % 5}`
+      if (step % 3 === 0) {
+        const next = { ...row(name), revision: step }
+        latest.set(name, next)
+        cache.set(name, next)
+      } else if (cache.has(name)) {
+        assert.strictEqual(cache.get(name), latest.get(name))
+      }
     }
   })
 })

@@ -29,6 +29,8 @@ export type PartitionCells = Cells.Cells<AskPayload, Schema.Json, HandleError>
 
 /** Requests that wait in one partition; more are answered Busy. */
 const partitionMailbox = 4_096
+/** Cells of one partition that work at a time: a region that wakes as a whole is 8,192 fibers, not one per resource. */
+const cellConcurrency = 32
 
 export class LocalPartitions extends Context.Service<LocalPartitions, Map<number, PartitionCells>>()(
   "ferrite/LocalPartitions",
@@ -76,7 +78,7 @@ const makeCells = Effect.fnUntraced(function* (options: Cells.CellOptions | unde
       yield* note(key, "ActorStopped", `failed too often and rests: ${describeCause(cause)}`)
       yield* actors.behaviour(key.kind)?.onEscalate?.(key, cause) ?? Effect.void
     }),
-    ...(options === undefined ? {} : { options }),
+    options: { concurrency: cellConcurrency, ...options },
   })
 })
 

@@ -39,6 +39,8 @@ export class Region extends Context.Service<
 >()("ferrite/Region") {}
 
 const defaultTimeout: Duration.Input = "30 seconds"
+/** Keys that wait for one partition to wake; beyond, hints are lost. */
+const leavingKeys = 65_536
 /** A hint that finds no controller for so long is dropped. */
 const hintTimeout: Duration.Input = "10 seconds"
 
@@ -80,7 +82,16 @@ const make = Effect.gen(function* () {
     Effect.suspend(() => {
       const keys = [...(leaving.get(partition) ?? new Map<string, ResourceKey>()).values()]
       leaving.delete(partition)
-      return client(entityIdOf(partition)).Hint({ keys }, { discard: true })
+      const starts = Array.from({ length: Math.ceil(keys.length / maxHints) }, (_, index) => index * maxHints)
+      return Effect.forEach(
+        starts,
+        (start) =>
+          client(entityIdOf(partition)).Hint(
+            { keys: keys.slice(start, start + maxHints) },
+            { discard: true },
+          ),
+        { discard: true },
+      )
     }).pipe(
       Effect.timeoutOption(hintTimeout),
       Effect.catchCause((cause) => Effect.logDebug("hints were lost", cause)),
@@ -94,7 +105,7 @@ const make = Effect.gen(function* () {
       if (cells !== undefined) return cells.hint(formatKey(key))
       const waiting = leaving.get(partition)
       if (waiting !== undefined) {
-        if (waiting.size < maxHints) waiting.set(formatKey(key), key)
+        if (waiting.size < leavingKeys) waiting.set(formatKey(key), key)
         return Effect.void
       }
       leaving.set(partition, new Map([[formatKey(key), key]]))

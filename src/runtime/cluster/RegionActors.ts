@@ -38,11 +38,14 @@ export class RegionActors extends Context.Service<
     readonly behaviour: (kind: string) => Behaviour | undefined
   }
 >()("ferrite/RegionActors") {
-  static readonly layer = (table: Readonly<Record<string, Behaviour>>): Layer.Layer<RegionActors> =>
-    Layer.succeed(RegionActors, {
-      kinds: Object.keys(table).sort(),
-      behaviour: (kind) => (Object.hasOwn(table, kind) ? table[kind] : undefined),
-    })
+  /** For `Layer.effect`, where behaviours need services. */
+  static readonly table = (behaviours: Readonly<Record<string, Behaviour>>): RegionActors["Service"] => ({
+    kinds: Object.keys(behaviours).sort(),
+    behaviour: (kind) => (Object.hasOwn(behaviours, kind) ? behaviours[kind] : undefined),
+  })
+
+  static readonly layer = (behaviours: Readonly<Record<string, Behaviour>>): Layer.Layer<RegionActors> =>
+    Layer.succeed(RegionActors, RegionActors.table(behaviours))
 }
 
 export const unknownKind = (kind: string): CommandRefused =>

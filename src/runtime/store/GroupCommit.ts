@@ -136,12 +136,14 @@ const load = Effect.fnUntraced(function* (
   return { rows, owners, journals }
 })
 
-/** Runs of bounded length, padded to a power of two with their last member, so that few statements are prepared. */
-const inRuns = (members: ReadonlyArray<string>): ReadonlyArray<ReadonlyArray<string>> =>
-  runsOf(members, rowsPerInsert).map((run) => {
-    const size = 2 ** Math.ceil(Math.log2(run.length))
-    return [...run, ...Array<string>(size - run.length).fill(run.at(-1)!)]
-  })
+/** As many as the next power of two, by repeating the last, so that few statements are prepared. */
+export const padded = (ids: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const size = 2 ** Math.ceil(Math.log2(ids.length))
+  return [...ids, ...Array<string>(size - ids.length).fill(ids.at(-1)!)]
+}
+
+const inRuns = (ids: ReadonlyArray<string>): ReadonlyArray<ReadonlyArray<string>> =>
+  runsOf(ids, rowsPerInsert).map(padded)
 
 const runsOf = <A>(members: ReadonlyArray<A>, length: number): ReadonlyArray<ReadonlyArray<A>> => {
   const runs: Array<ReadonlyArray<A>> = []

@@ -25,6 +25,8 @@ export const make = Effect.fnUntraced(function* (options?: StoreOptions) {
   /** Those of removed resources, in the order in which they expire. */
   const expiring = new Map<string, number>()
   const commands = new Map<string, string>()
+  const commandRing: Array<string> = []
+  let nextCommand = 0
   let batches: Array<ChangeBatch> = []
   let revision = 0
   let compacted = 0
@@ -92,8 +94,12 @@ export const make = Effect.fnUntraced(function* (options?: StoreOptions) {
     }
     if (decision.journals.length > 0) applyJournals(decision.journals, nowMillis)
     if (decision.command !== undefined && !commands.has(decision.command.id)) {
-      commands.set(decision.command.id, decision.command.result)
-      if (commands.size > keepCommands) commands.delete(commands.keys().next().value!)
+      const { id, result } = decision.command
+      // The oldest gives its place in the ring to the newest.
+      if (commands.size >= keepCommands) commands.delete(commandRing[nextCommand]!)
+      commands.set(id, result)
+      commandRing[nextCommand] = id
+      nextCommand = (nextCommand + 1) % keepCommands
     }
     revision = decision.revision
     if (decision.changes.length > 0) {

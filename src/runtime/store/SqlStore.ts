@@ -19,6 +19,7 @@ import {
   type Committed,
   type ListQuery,
 } from "#protocol/store/ResourceStore.ts"
+import * as BatchedReads from "./BatchedReads.ts"
 import * as ChangeFeed from "./ChangeFeed.ts"
 import * as CommitPlan from "./CommitPlan.ts"
 import { parseFrozen } from "./CanonicalJson.ts"
@@ -133,22 +134,34 @@ export const make = Effect.fnUntraced(function* (options: SqlStoreOptions) {
     }),
   )
 
-  const readRow = (id: string): Effect.Effect<Option.Option<CommitPlan.Row>, StoreUnavailable> =>
+  const fetchRow = yield* BatchedReads.make((ids) =>
     Effect.suspend(() => {
-      if (sole && !closed && cache.has(id)) return Effect.succeed(Option.fromNullishOr(cache.get(id)))
       const before = tail.revision
-      return Effect.map(
-        known(
-          sql<SqlSchema.RecordRow>`SELECT id, uid, revision, labels, refs, value FROM records WHERE id = ${id}`,
-        ),
-        ([found]) => {
-          const row = found && SqlSchema.toRow(found)
-          // A commit in between may have changed it, and has told the cache already.
-          if (tail.revision === before) cache.set(id, row)
-          return Option.fromNullishOr(row)
-        },
-      )
-    })
+      const found = sql<SqlSchema.RecordRow>`
+        SELECT id, uid, revision, labels, refs, value FROM records WHERE ${sql.in("id", GroupCommit.padded(ids))}`
+      return Effect.map(known(found), (rows) => {
+        const byId = new Map(rows.map((row) => [row.id, SqlSchema.toRow(row)]))
+        // A commit in between may have changed some, and has told the cache already.
+        if (tail.revision === before) for (const id of ids) cache.set(id, byId.get(id))
+        return byId
+      })
+    }),
+  )
+
+  const fetchResult = yield* BatchedReads.make((ids) =>
+    Effect.map(
+      known(
+        sql<{ id: string; result: string }>`
+          SELECT id, result FROM commands WHERE ${sql.in("id", GroupCommit.padded(ids))}`,
+      ),
+      (rows) => new Map(rows.map(({ id, result }) => [id, result])),
+    ),
+  )
+
+  const readRow = (id: string): Effect.Effect<Option.Option<CommitPlan.Row>, StoreUnavailable> =>
+    Effect.suspend(() =>
+      sole && !closed && cache.has(id) ? Effect.succeed(Option.fromNullishOr(cache.get(id))) : fetchRow(id),
+    )
 
   const decodeAll = Effect.fnUntraced(function* (rows: ReadonlyArray<SqlSchema.RecordRow>) {
     const records = []
@@ -185,12 +198,7 @@ export const make = Effect.fnUntraced(function* (options: SqlStoreOptions) {
       if (!accepted) return yield* new StoreUnavailable({ reason: `${where} is closed` })
       return yield* Deferred.await(answer)
     }),
-    commandResult: (id) =>
-      known(
-        Effect.map(sql<{ result: string }>`SELECT result FROM commands WHERE id = ${id}`, ([row]) =>
-          Option.map(Option.fromNullishOr(row), ({ result }) => parseFrozen(result)),
-        ),
-      ),
+    commandResult: (id) => Effect.map(fetchResult(id), Option.map(parseFrozen)),
     claims: (pool) =>
       known(
         Effect.map(
