@@ -35,6 +35,41 @@ const expand = (source: string, value: unknown): ReadonlyArray<ManifestDocument>
     ? value["items"].map((item, index) => ({ source: `${source} items[${index}]`, value: item }))
     : [{ source, value }]
 
+interface Problem {
+  /** Offset in the text. */
+  readonly at: number | undefined
+  readonly message: string
+}
+
+const atNode = (node: unknown): number | undefined => (Yaml.isNode(node) ? node.range?.[0] : undefined)
+
+/** What YAML allows and no manifest can mean. Linear, where the parser's own check of keys is quadratic. */
+const problemOf = (document: Yaml.Document.Parsed): Problem | undefined => {
+  let found: Problem | undefined
+  const refuse = (at: number | undefined, message: string) => {
+    found = { at, message }
+    return Yaml.visit.BREAK
+  }
+  Yaml.visit(document, {
+    Map: (_, map) => {
+      const seen = new Set<string>()
+      for (const { key } of map.items) {
+        if (!Yaml.isScalar(key)) return refuse(atNode(key) ?? atNode(map), "a key must be plain text")
+        const name = String(key.value)
+        if (seen.has(name))
+          return refuse(atNode(key), `the key ${JSON.stringify(name.slice(0, 80))} is there twice`)
+        seen.add(name)
+      }
+      return undefined
+    },
+    Alias: (_, alias, path) =>
+      path.some((node) => Yaml.isCollection(node) && node.anchor === alias.source)
+        ? refuse(atNode(alias), `the alias *${alias.source} stands for something that it is a part of`)
+        : undefined,
+  })
+  return found
+}
+
 /** JSON is YAML as well; one parser keeps positions for both. Empty documents are left out. */
 export const parseDocuments = (
   name: string,
@@ -42,56 +77,84 @@ export const parseDocuments = (
 ): Effect.Effect<ReadonlyArray<ManifestDocument>, DocumentError> =>
   Effect.suspend(() => {
     const lines = new Yaml.LineCounter()
-    const parsed = Yaml.parseAllDocuments(text, { lineCounter: lines, prettyErrors: false, version: "1.2" })
+    const refuse = (at: number | undefined, message: string) => {
+      const { line, col } = at === undefined ? { line: 0, col: 0 } : lines.linePos(at)
+      const source = line === 0 ? name : `${name}:${line}:${col}`
+      return Effect.fail(new DocumentError({ source, message }))
+    }
+    // Document by document: a text with too many of them is not read to its end.
+    const parser = new Yaml.Parser(lines.addNewLine)
+    const composer = new Yaml.Composer({
+      logLevel: "error",
+      prettyErrors: false,
+      uniqueKeys: false,
+      version: "1.2",
+    })
     const documents: Array<ManifestDocument> = []
-    for (const document of Array.isArray(parsed) ? parsed : []) {
-      const [error] = document.errors
-      if (error) {
-        const { line, col } = lines.linePos(error.pos[0])
-        return Effect.fail(new DocumentError({ source: `${name}:${line}:${col}`, message: error.message }))
+    let read = 0
+    let start: number | undefined
+    try {
+      for (const document of composer.compose(parser.parse(text))) {
+        start = document.contents?.range?.[0]
+        if (++read > maxDocuments) return refuse(start, `more than ${maxDocuments} documents`)
+        const [error] = document.errors
+        if (error) {
+          const deep = error.message.startsWith("Maximum call stack")
+          return refuse(error.pos[0], deep ? tooDeep : error.message)
+        }
+        const problem = problemOf(document)
+        if (problem) return refuse(problem.at ?? start, problem.message)
+        const source = start === undefined ? name : `${name}:${lines.linePos(start).line}`
+        const value: unknown = document.toJS({ maxAliasCount: 100 })
+        if (value !== null && value !== undefined) documents.push(...expand(source, value))
+        if (documents.length > maxDocuments) return refuse(start, `more than ${maxDocuments} documents`)
       }
-      const start = document.contents?.range?.[0]
-      const source = start === undefined ? name : `${name}:${lines.linePos(start).line}`
-      let value: unknown
-      try {
-        value = document.toJS({ maxAliasCount: 100 })
-      } catch (cause) {
-        return Effect.fail(
-          new DocumentError({ source, message: cause instanceof Error ? cause.message : String(cause) }),
-        )
-      }
-      if (value !== null && value !== undefined) documents.push(...expand(source, value))
-      if (documents.length > maxDocuments) {
-        return Effect.fail(new DocumentError({ source, message: `more than ${maxDocuments} documents` }))
-      }
+    } catch (cause) {
+      if (cause instanceof RangeError) return refuse(start, tooDeep)
+      return refuse(start, cause instanceof Error ? cause.message : String(cause))
     }
     return Effect.succeed(documents)
   })
 
+const tooDeep = "it is nested too deeply to be read"
+
+/** Reads no further than the limit: the source may be endless. */
+const textOf = <E extends { readonly message: string }>(
+  source: string,
+  bytes: Stream.Stream<Uint8Array, E>,
+): Effect.Effect<string, E | DocumentError> =>
+  Effect.gen(function* () {
+    const chunks: Array<Uint8Array> = []
+    let size = 0
+    yield* Stream.runForEachWhile(bytes, (chunk) =>
+      Effect.sync(() => {
+        chunks.push(chunk)
+        size += chunk.length
+        return size <= maxBytes
+      }),
+    )
+    if (size > maxBytes) {
+      return yield* new DocumentError({ source, message: `larger than ${maxBytes} bytes` })
+    }
+    return yield* Effect.try({
+      try: () => new TextDecoder("utf-8", { fatal: true }).decode(Buffer.concat(chunks)),
+      catch: () => new DocumentError({ source, message: "it is no UTF-8 text" }),
+    })
+  })
+
 const standardInput = Effect.gen(function* () {
+  const source = "standard input"
   const stdio = yield* Stdio.Stdio
-  const chunks = yield* Stream.runFold(
-    stdio.stdin,
-    () => ({ size: 0, chunks: [] as Array<Uint8Array> }),
-    (all, chunk) => {
-      all.size += chunk.length
-      if (all.size <= maxBytes) all.chunks.push(chunk)
-      return all
-    },
-  ).pipe(Effect.mapError((error) => new DocumentError({ source: "standard input", message: error.message })))
-  if (chunks.size > maxBytes) {
-    return yield* new DocumentError({ source: "standard input", message: `larger than ${maxBytes} bytes` })
-  }
-  return Buffer.concat(chunks.chunks).toString("utf8")
+  const text = yield* Effect.mapError(
+    textOf(source, stdio.stdin),
+    ({ message }) => new DocumentError({ source, message }),
+  )
+  return yield* parseDocuments(source, text)
 })
 
 const readFile = Effect.fnUntraced(function* (path: string) {
   const files = yield* FileSystem.FileSystem
-  const info = yield* files.stat(path)
-  if (Number(info.size) > maxBytes) {
-    return yield* new DocumentError({ source: path, message: `larger than ${maxBytes} bytes` })
-  }
-  return yield* parseDocuments(path, yield* files.readFileString(path))
+  return yield* parseDocuments(path, yield* textOf(path, files.stream(path)))
 })
 
 /** Files of a folder by name; folders within it are not entered. */
@@ -112,7 +175,7 @@ export const readDocuments = (sources: ReadonlyArray<string>) =>
     const documents: Array<ManifestDocument> = []
     for (const source of sources) {
       if (source === "-") {
-        documents.push(...(yield* parseDocuments("standard input", yield* standardInput)))
+        documents.push(...(yield* standardInput))
         continue
       }
       const read = Effect.gen(function* () {

@@ -4,6 +4,7 @@
  */
 import { Effect, Schedule } from "effect"
 import type { NetworkInterface } from "#protocol/resource/NetworkInterface.ts"
+import { failed } from "../Failure.ts"
 import { runWithin, vmNamespace, within } from "./Machines.ts"
 import type { Processes } from "./Processes.ts"
 import { type Check, formatRate } from "./Report.ts"
@@ -60,28 +61,33 @@ export const pings = (nics: Nics): Effect.Effect<ReadonlyArray<Check>> =>
 /** Seconds that one transfer sends. */
 const transferSeconds = 2
 
-interface IperfEnd {
+interface IperfReport {
+  /** iperf3 tells of most failures here, and ends with status 0. */
+  readonly error?: string
   readonly end?: { readonly sum_received?: { readonly bits_per_second?: number; readonly bytes?: number } }
 }
+
+const iperfClient = Effect.fnUntraced(function* (from: string, address: string) {
+  const { stdout } = yield* runWithin(
+    vmNamespace(from),
+    ["iperf3", "-c", address, "-t", String(transferSeconds), "-J", "--connect-timeout", "3000"],
+    { timeout: "20 seconds", accept: [1] },
+  )
+  const report = JSON.parse(stdout) as IperfReport
+  if (report.error !== undefined) return yield* failed(report.error)
+  return report
+})
 
 const iperf = (processes: Processes, from: string, to: string, address: string) =>
   Effect.gen(function* () {
     const [command, args] = within(vmNamespace(to), ["iperf3", "-s", "-1", "-B", address])
     yield* processes.once({ name: `${to}-iperf3`, command, args })
-    const { stdout } = yield* Effect.retry(
-      runWithin(
-        vmNamespace(from),
-        ["iperf3", "-c", address, "-t", String(transferSeconds), "-J", "--connect-timeout", "3000"],
-        { timeout: "20 seconds" },
-      ),
+    const { end } = yield* Effect.retry(iperfClient(from, address), {
       // The server may not listen yet.
-      {
-        times: 20,
-        schedule: Schedule.spaced("100 millis"),
-        while: ({ output }) => output.includes("Connection refused"),
-      },
-    )
-    const { end } = JSON.parse(stdout) as IperfEnd
+      times: 50,
+      schedule: Schedule.spaced("100 millis"),
+      while: ({ message }) => message.includes("refused"),
+    })
     const rate = end?.sum_received?.bits_per_second ?? 0
     const megabytes = (end?.sum_received?.bytes ?? 0) / 1e6
     return { good: rate > 0, result: `${formatRate(rate)}, ${megabytes.toFixed(0)} MB` }
