@@ -70,13 +70,15 @@ const fanOut = async (address: string, routes: number, subscribers: number, rest
   await new Promise((resolve) => setTimeout(resolve, 200))
   for (const reader of readers) reader.bytes = 0
   const wanted = routes * addFrame.length
+  const cpu = process.cpuUsage()
   announcer.socket.write(announcements(routes))
   const millis = await until(() => readers.every(({ bytes }) => bytes >= wanted))
+  const used = process.cpuUsage(cpu)
   for (const { socket } of [...readers, announcer]) socket.destroy()
   await new Promise((resolve) => setTimeout(resolve, 1_500))
   const rate = (routes * subscribers) / (millis / 1000)
   console.log(
-    `${restart ? "Ferrite" : "v1     "} ${routes} routes -> ${subscribers} subscribers: ${millis.toFixed(1)} ms, ${Math.round(rate / 1000)} k updates/s`,
+    `${restart ? "Ferrite" : "v1     "} ${routes} routes -> ${subscribers} subscribers: ${millis.toFixed(1)} ms, ${Math.round(rate / 1000)} k updates/s, CPU ${Math.round((used.user + used.system) / 1000)} ms (readers included)`,
   )
 }
 

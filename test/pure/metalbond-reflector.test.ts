@@ -547,6 +547,18 @@ describe("bounds", () => {
       { ...patient, maxRoutesPerPeer: 1, maxSubscriptionsPerPeer: 1 },
     )
   })
+  it("are not outlived by a hold", () => {
+    const reflector = converse(
+      `${named("1", "host-1")}
+      1> ADD 23 10.0.0.1/32 via fd00::1
+      1> ADD 23 10.0.0.2/32 via fd00::1
+      1x TooManyRoutes
+    `,
+      { ...patient, maxRoutes: 1 },
+    )
+    assert.strictEqual(reflector.table.size, 0)
+    assert.strictEqual(reflector.held.size, 0)
+  })
   it("on a lagging peer cost it its session", () => {
     const reflector = Machine.make({ ...Machine.defaults, startupMillis: 0, maxPendingPerPeer: 10 }, 0)
     const peers = ["announcer", "reader"].map((name) => {

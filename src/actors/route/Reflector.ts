@@ -397,10 +397,13 @@ const forget = (
   if (announcer === undefined) return true
   reflector.byAnnouncer.delete(announcer)
   const { restartSeconds, originator } = peer.session
-  if (restartSeconds > 0 && originator !== "" && announcer.live.size + announcer.stale.size > 0) {
+  const named = restartSeconds > 0 && originator !== ""
+  // Who filled the table is not to keep it full for the time of a hold.
+  if (named && error.reason !== "TooManyRoutes" && announcer.live.size + announcer.stale.size > 0) {
     Table.hold(announcer, now + Math.min(restartSeconds, reflector.config.maxHoldSeconds) * 1000)
     reflector.held.add(announcer)
   } else {
+    reflector.held.delete(announcer)
     relay(reflector, Table.withdrawAll(reflector.table, announcer), now, out)
     Table.forgetIfEmpty(reflector.table, announcer)
   }

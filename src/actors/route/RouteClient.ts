@@ -81,6 +81,14 @@ export interface Reader {
   readonly level: Set<number>
 }
 
+interface Prepared {
+  readonly route: Route
+  readonly key: string
+  readonly prefix: string
+  /** See `ClientTable.ownKey`. */
+  readonly own: string
+}
+
 export interface RouteClient {
   readonly config: Config
   readonly sessions: Map<string, Session>
@@ -88,6 +96,8 @@ export interface RouteClient {
   readonly readers: Set<Reader>
   /** Undefined until the first `announce`. */
   desired: ReadonlyMap<string, Route> | undefined
+  /** The announcements by their text, converted. */
+  prepared: ReadonlyMap<string, Prepared>
   own: ReadonlySet<string>
   subscribed: ReadonlySet<number>
 }
@@ -116,33 +126,59 @@ export const make = (config: Config): RouteClient => ({
   table: ClientTable.make(),
   readers: new Set(),
   desired: undefined,
+  prepared: new Map(),
   own: new Set(),
   subscribed: new Set(),
 })
 
 const isOwn = (client: RouteClient) => (key: string) => client.own.has(key)
-const ownKeyOf = (route: Route): string =>
-  ClientTable.ownKey(route.vni, formatPrefix(route.destination, true), hopKey(route.hop))
+
+const prepare = (announcement: RouteAnnouncement): Prepared | InvalidRoute => {
+  const converted = fromAnnouncement(announcement)
+  if (Result.isFailure(converted)) return converted.failure
+  const route = converted.success
+  const prefix = formatPrefix(route.destination, true)
+  return {
+    route,
+    key: routeKey(route),
+    prefix,
+    own: ClientTable.ownKey(route.vni, prefix, hopKey(route.hop)),
+  }
+}
 
 /** Replaces the announcements; those that cannot be put on the wire are left out and returned. */
 export const announce = (
   client: RouteClient,
   announcements: ReadonlyArray<RouteAnnouncement>,
 ): ReadonlyArray<InvalidRoute> => {
+  const before = client.prepared
+  const prepared = new Map<string, Prepared>()
   const desired = new Map<string, Route>()
+  const own = new Set<string>()
   const invalid: Array<InvalidRoute> = []
   for (const announcement of announcements) {
-    const route = fromAnnouncement(announcement)
-    if (Result.isSuccess(route)) desired.set(routeKey(route.success), route.success)
-    else invalid.push(route.failure)
+    const { vni, prefix, nextHop } = announcement
+    const text = `${vni} ${prefix} ${nextHop.address} ${nextHop.vni} ${nextHop.type} ${nextHop.natPortFrom} ${nextHop.natPortTo}`
+    // The whole set comes with every change of it: only what is new is parsed.
+    const ready = before.get(text) ?? prepare(announcement)
+    if ("_tag" in ready) {
+      invalid.push(ready)
+      continue
+    }
+    prepared.set(text, ready)
+    desired.set(ready.key, ready.route)
+    own.add(ready.own)
   }
-  const before = client.desired ?? new Map<string, Route>()
+  client.prepared = prepared
   client.desired = desired
-  client.own = new Set([...desired.values()].map(ownKeyOf))
+  client.own = own
   // A hop that others announce as well appears when it stops being our own, and the other way round.
-  for (const [key, route] of [...before, ...desired])
-    if (before.has(key) !== desired.has(key))
-      touch(client, [{ vni: route.vni, prefix: formatPrefix(route.destination, true) }])
+  for (const [left, right] of [
+    [before, prepared],
+    [prepared, before],
+  ] as const)
+    for (const [text, { route, prefix }] of left)
+      if (!right.has(text)) touch(client, [{ vni: route.vni, prefix }])
   replan(client)
   return invalid
 }
