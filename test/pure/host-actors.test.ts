@@ -252,6 +252,28 @@ describe("the actors of a host", () => {
     assert.strictEqual(HostReports.settledRevision(host), 9)
   })
 
+  it("a full list that was cut short removes nothing, also when only the difference follows", () => {
+    const dataplane = tinyDataplane()
+    const host = start(dataplane, [nic(1), nic(2)])
+    HostDesire.beginSession(host, true)
+    HostDesire.upsert(host, nic(2))
+    HostDesire.beginSession(host, false)
+    HostDesire.caughtUp(host, 9)
+    run(host, dataplane)
+    assert.sameMembers([...dataplane.interfaces.keys()], [uidOf(1), uidOf(2)])
+  })
+
+  it("routes come back after the only interface of a network was made anew", () => {
+    const dataplane = tinyDataplane()
+    const host = start(dataplane, [nic(1)])
+    run(host, dataplane)
+    HostDesire.learn(host, { changes: [change(200, "10.0.0.9/32", "fd00:f:2::9")] })
+    run(host, dataplane)
+    HostDesire.upsert(host, nic(1, { generation: 2, device: "vtap:other" }))
+    run(host, dataplane)
+    assert.deepStrictEqual([...dataplane.routes.keys()], ["200 10.0.0.9/32"])
+  })
+
   it("a host without a journal leaves what it finds alone, and announces it, until it has caught up", () => {
     const dataplane = tinyDataplane()
     run(start(dataplane, [nic(1), nic(2)]), dataplane)

@@ -37,7 +37,10 @@ export const nic = (n: number, fields: Partial<HostInterface> = {}): HostInterfa
 /** Everything that the region was told, in order, as a person would write it down. */
 export interface Told {
   readonly lines: Array<string>
+  /** By uid, whichever node said it. */
   readonly interfaces: Map<string, InterfaceReport>
+  /** By node and uid. */
+  readonly byNode: Map<string, InterfaceReport>
   readonly routes: Array<RouteReport>
   readonly settled: Map<string, number>
   refuse: string | undefined
@@ -58,6 +61,7 @@ export const layerTold = (told: Told): Layer.Layer<NodeEvents> =>
         Effect.sync(() => {
           told.lines.push(`${node} ${Number.parseInt(report.uid.slice(-12), 16)} ${report.state}`)
           told.interfaces.set(report.uid, report)
+          told.byNode.set(`${node} ${report.uid}`, report)
         }),
       routeReport: (_node, report) => Effect.sync(() => told.routes.push(report)),
       settled: (node, revision) => Effect.sync(() => told.settled.set(node, revision)),
@@ -67,6 +71,7 @@ export const layerTold = (told: Told): Layer.Layer<NodeEvents> =>
 export const told = (): Told => ({
   lines: [],
   interfaces: new Map(),
+  byNode: new Map(),
   routes: [],
   settled: new Map(),
   refuse: undefined,

@@ -212,6 +212,47 @@ describe("an agent", () => {
     }),
   )
 
+  it.effect("tells a new controller everything that it knows", () =>
+    Effect.gen(function* () {
+      const { region } = yield* twoHosts
+      yield* region.killController
+      region.told.interfaces.clear()
+      region.told.routes.length = 0
+      yield* region.startController
+      yield* TestClock.adjust("10 seconds")
+      assert.sameMembers([...region.told.interfaces.keys()], [uidOf(1), uidOf(2)])
+      assert.deepStrictEqual(
+        region.told.routes.map(({ entries, full }) => ({
+          full,
+          prefixes: entries.map(({ prefix }) => prefix),
+        })),
+        [
+          { full: true, prefixes: ["10.0.0.2/32"] },
+          { full: true, prefixes: ["10.0.0.1/32"] },
+        ],
+      )
+      assert.strictEqual(region.told.settled.get("host-1"), 2)
+    }),
+  )
+
+  it.effect("gives up what another region asked for, and only once the new one has said all", () =>
+    Effect.gen(function* () {
+      const { a, region } = yield* twoHosts
+      yield* a.agent.kill
+      a.journal.regionUid = "another region"
+      a.journal.interfaces.set(uidOf(9), nic(9))
+      a.reachable = false
+      yield* a.agent.start
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(yield* a.interfaces, [uidOf(1), uidOf(9)])
+      a.reachable = true
+      yield* TestClock.adjust("10 seconds")
+      assert.deepStrictEqual(yield* a.interfaces, [uidOf(1)])
+      assert.deepStrictEqual([...a.journal.interfaces.keys()], [uidOf(1)])
+      assert.strictEqual(a.journal.regionUid, region.store.regionUid)
+    }),
+  )
+
   it.effect("the loss of a reflector, or of all, changes nothing in the dataplane", () =>
     Effect.gen(function* () {
       const { a, b, region } = yield* twoHosts
