@@ -8,8 +8,13 @@
 #include "stage/decide.h"
 #include "stage/encap.h"
 
+/* What one burst did, added to the engine's counters at its end. */
+struct tally {
+	unsigned encap, deliver;
+};
+
 static inline void forward(struct ferrite_engine *engine, struct port *port, struct interface *interface,
-			   struct rte_mbuf *buffer, uint32_t epoch)
+			   struct rte_mbuf *buffer, uint32_t epoch, struct tally *tally)
 {
 	struct packet *packet = packet_of(buffer);
 	const uint8_t *ip = packet_data(buffer) + ETHERNET_LENGTH;
@@ -25,6 +30,7 @@ static inline void forward(struct ferrite_engine *engine, struct port *port, str
 	if (maybe_too_big(engine, packet) && too_big(engine, port, interface, buffer))
 		return;
 	if (flow->kind == FLOW_ENCAP) {
+		tally->encap++;
 		encap(engine, interface, buffer, flow->target);
 		return;
 	}
@@ -33,6 +39,7 @@ static inline void forward(struct ferrite_engine *engine, struct port *port, str
 		DROP(engine, drop_interface_gone, buffer);
 		return;
 	}
+	tally->deliver++;
 	packet->ip_offset = ETHERNET_LENGTH;
 	deliver(engine, target, buffer, packet->family);
 }
@@ -46,6 +53,7 @@ void pipeline_access(struct ferrite_engine *engine, struct port *port, struct rt
 		rte_pktmbuf_free_bulk(burst, count);
 		return;
 	}
+	struct tally tally = {0};
 	uint64_t seed = engine->flows.seed;
 	uint32_t epoch = vni_epoch(interface->vni);
 	for (unsigned i = 0; i < count && i < 4; i++) {
@@ -63,7 +71,9 @@ void pipeline_access(struct ferrite_engine *engine, struct port *port, struct rt
 	for (unsigned i = 0; i < count; i++)
 		rte_prefetch0(flow_candidate(&engine->flows, packet_of(burst[i])->hash));
 	for (unsigned i = 0; i < count; i++)
-		forward(engine, port, interface, burst[i], epoch);
+		forward(engine, port, interface, burst[i], epoch, &tally);
+	COUNT(engine, stage_encap, tally.encap);
+	COUNT(engine, stage_deliver, tally.deliver);
 }
 
 void pipeline_uplink(struct ferrite_engine *engine, struct port *port, struct rte_mbuf **burst, unsigned count)
@@ -78,8 +88,11 @@ void pipeline_uplink(struct ferrite_engine *engine, struct port *port, struct rt
 		rte_prefetch0(&engine->interfaces[index < FERRITE_MAX_INTERFACES ? index : 0]);
 		rte_prefetch0(packet_of(burst[i]));
 	}
+	unsigned delivered = 0;
 	for (unsigned i = 0; i < count; i++)
-		decap(engine, burst[i]);
+		delivered += decap(engine, burst[i]);
+	COUNT(engine, stage_decap, count);
+	COUNT(engine, stage_deliver, delivered);
 }
 
 void pipeline_flush(struct ferrite_engine *engine)

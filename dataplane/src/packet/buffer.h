@@ -16,8 +16,8 @@
 enum {
 	SMALL_ROOM = 2048,          /* bytes of a small buffer after the headroom */
 	BIG_ROOM = 65535 - RTE_PKTMBUF_HEADROOM,
-	SMALL_COUNT = 16384 - 1,    /* 2.5 KB each: 40 MB */
-	BIG_COUNT = 512 - 1,        /* 64 KB each: 32 MB */
+	SMALL_COUNT = 8192 - 1,     /* 2.5 KB each: 20 MB */
+	BIG_COUNT = 512 - 1,        /* 64 KB each: 32 MB, resident only as far as used */
 	BURST = 32,
 	PACKET_LIMIT = 65535 + 14,  /* the longest frame that is passed on */
 

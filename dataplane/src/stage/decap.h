@@ -40,15 +40,15 @@ static inline bool interface_has(const struct interface *interface, uint8_t fami
 	return interface->has6 && equal16(interface->ipv6, address);
 }
 
-static inline void decap(struct ferrite_engine *engine, struct rte_mbuf *buffer)
+/* True: delivered. */
+static inline bool decap(struct ferrite_engine *engine, struct rte_mbuf *buffer)
 {
 	struct packet *packet = packet_of(buffer);
 	const struct ipv6_header *outer = (const struct ipv6_header *)(const void *)packet_data(buffer);
 	uint32_t have = buffer->data_len;
-	COUNT(engine, stage_decap, 1);
 	if (have < IPV6_LENGTH + IPV4_LENGTH || outer->version_class_label[0] >> 4 != 6) {
 		DROP(engine, drop_outer_malformed, buffer);
-		return;
+		return false;
 	}
 	uint32_t length = load16(outer->payload_length), total;
 	uint8_t family;
@@ -68,17 +68,17 @@ static inline void decap(struct ferrite_engine *engine, struct rte_mbuf *buffer)
 			total = UINT32_MAX;
 	} else {
 		DROP(engine, drop_outer_malformed, buffer);
-		return;
+		return false;
 	}
 	if (__builtin_expect(total > length || IPV6_LENGTH + length > buffer->pkt_len, 0)) {
 		DROP(engine, drop_outer_malformed, buffer);
-		return;
+		return false;
 	}
 	if (__builtin_expect(IPV6_LENGTH + total != buffer->pkt_len, 0) &&
 	    (packet->offload.needs_checksum || buffer->nb_segs != 1 ||
 	     rte_pktmbuf_trim(buffer, (uint16_t)(buffer->pkt_len - IPV6_LENGTH - total)) != 0)) {
 		DROP(engine, drop_outer_malformed, buffer);
-		return;
+		return false;
 	}
 	const struct interface *interface = underlay_find(engine, outer->destination);
 	if (__builtin_expect(interface == NULL, 0)) {
@@ -86,14 +86,15 @@ static inline void decap(struct ferrite_engine *engine, struct rte_mbuf *buffer)
 			DROP(engine, drop_outer_stale, buffer);
 		else
 			DROP(engine, drop_outer_unknown, buffer);
-		return;
+		return false;
 	}
 	if (__builtin_expect(!interface_has(interface, family, destination), 0)) {
 		DROP(engine, drop_inner_foreign, buffer);
-		return;
+		return false;
 	}
 	packet->ip_offset = IPV6_LENGTH;
 	deliver(engine, interface, buffer, family);
+	return true;
 }
 
 #endif

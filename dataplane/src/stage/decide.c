@@ -95,10 +95,13 @@ static void route(struct ferrite_engine *engine, struct port *port, struct inter
 	if (maybe_too_big(engine, packet) && too_big(engine, port, interface, buffer))
 		return;
 	packet->ip_offset = ETHERNET_LENGTH;
-	if (local)
+	if (local) {
+		COUNT(engine, stage_deliver, 1);
 		deliver(engine, target, buffer, packet->family);
-	else
+	} else {
+		COUNT(engine, stage_encap, 1);
 		encap(engine, interface, buffer, flow.target);
+	}
 }
 
 static void decide4(struct ferrite_engine *engine, struct port *port, struct interface *interface,
@@ -175,6 +178,8 @@ void decide(struct ferrite_engine *engine, struct port *port, struct interface *
 		decide6(engine, port, interface, buffer, epoch);
 	else if (packet->reason == CLASSIFY_MALFORMED)
 		DROP(engine, drop_malformed, buffer);
+	else if (load16(packet_data(buffer) + 12) == ETHERTYPE_ARP && arp_is_spoofed(interface, buffer))
+		DROP(engine, drop_spoof, buffer);
 	else if (load16(packet_data(buffer) + 12) == ETHERTYPE_ARP)
 		reply(engine, interface, buffer, service_arp);
 	else

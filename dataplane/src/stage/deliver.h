@@ -1,6 +1,6 @@
 /* Stage "deliver": an IP packet to a local interface, as a frame from its gateway.
  *
- * Reads the interface's frame template. Edge: the interface's port.
+ * Reads the interface's frame template. The caller counts. Edge: the interface's port.
  */
 #ifndef FERRITE_STAGE_DELIVER_H
 #define FERRITE_STAGE_DELIVER_H
@@ -22,7 +22,6 @@ static inline void deliver(struct ferrite_engine *engine, const struct interface
 	frame[12] = family == 4 ? 0x08 : 0x86;
 	frame[13] = family == 4 ? 0x00 : 0xdd;
 	FERRITE_TRACE(deliver, buffer);
-	COUNT(engine, stage_deliver, 1);
 	emit(engine, interface->port, buffer);
 }
 

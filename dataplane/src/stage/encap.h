@@ -1,7 +1,8 @@
 /* Stage "encap": puts the outer IPv6 header where the Ethernet header was.
  *
  * Writes the sender interface's template, the length, the flow label (from the inner flow's hash, so that the underlay
- * spreads flows of one pair of hosts) and the next hop. Edge: the uplink, which adds its link header.
+ * spreads flows of one pair of hosts) and the next hop. The caller counts, a burst at a time where it can.
+ * Edge: the uplink, which adds its link header.
  */
 #ifndef FERRITE_STAGE_ENCAP_H
 #define FERRITE_STAGE_ENCAP_H
@@ -24,7 +25,6 @@ static inline void encap(struct ferrite_engine *engine, const struct interface *
 	store16(outer->payload_length, packet->ip_length);
 	outer->next_header = packet->family == 4 ? PROTOCOL_IPV4 : PROTOCOL_IPV6;
 	FERRITE_TRACE(encap, buffer);
-	COUNT(engine, stage_encap, 1);
 	emit(engine, engine->uplink, buffer);
 }
 

@@ -4,18 +4,30 @@
 
 enum { ROUTER_SOLICITATION = 133, ROUTER_ADVERTISEMENT = 134, NEIGHBOUR_SOLICITATION = 135, NEIGHBOUR_ADVERTISEMENT = 136 };
 
+/* The message, if it is one for IPv4 over Ethernet; else NULL. */
+static struct arp_message *arp_of(struct rte_mbuf *buffer)
+{
+	struct arp_message *arp = (struct arp_message *)(void *)(packet_data(buffer) + ETHERNET_LENGTH);
+	if (buffer->data_len < ETHERNET_LENGTH + ARP_LENGTH || load16(arp->hardware) != 1 ||
+	    load16(arp->protocol) != ETHERTYPE_IPV4 || arp->hardware_length != 6 || arp->protocol_length != 4)
+		return NULL;
+	return arp;
+}
+
+bool arp_is_spoofed(const struct interface *interface, struct rte_mbuf *buffer)
+{
+	const struct arp_message *arp = arp_of(buffer);
+	if (arp == NULL || raw32(arp->sender) == 0)
+		return false;
+	return !interface->has4 || raw32(arp->sender) != raw32(interface->ipv4);
+}
+
 bool service_arp(struct ferrite_engine *engine, struct interface *interface, struct rte_mbuf *buffer)
 {
 	uint8_t *data = packet_data(buffer);
-	struct arp_message *arp = (struct arp_message *)(void *)(data + ETHERNET_LENGTH);
-	if (buffer->data_len < ETHERNET_LENGTH + ARP_LENGTH || load16(arp->hardware) != 1 ||
-	    load16(arp->protocol) != ETHERTYPE_IPV4 || arp->hardware_length != 6 || arp->protocol_length != 4)
+	struct arp_message *arp = arp_of(buffer);
+	if (arp == NULL || arp_is_spoofed(interface, buffer))
 		return false;
-	bool own = interface->has4 && raw32(arp->sender) == raw32(interface->ipv4);
-	if (!own && raw32(arp->sender) != 0) {
-		COUNT(engine, drop_spoof, 1);
-		return false;
-	}
 	if ((arp->sender_mac[0] & 1) == 0 && memcmp(data + 6, arp->sender_mac, 6) == 0)
 		memcpy(interface->frame, arp->sender_mac, 6);
 	if (load16(arp->operation) != 1 || raw32(arp->target) != raw32(GATEWAY4))

@@ -64,7 +64,7 @@ void flow_insert(struct flow_table *table, uint64_t hash, const struct flow_entr
 	unsigned slot = 0;
 	uint32_t empty[2] = { tags_match(table->buckets[at[0]].tags, 0), tags_match(table->buckets[at[1]].tags, 0) };
 	/* The primary one, where a lookup ends sooner, unless it fills up and the other is clearly emptier. */
-	unsigned choice = free_slots(empty[0]) <= 3 && free_slots(empty[1]) > free_slots(empty[0]) + 1;
+	unsigned choice = free_slots(empty[0]) <= 1 && free_slots(empty[1]) > free_slots(empty[0]) + 1;
 	if (empty[choice] != 0) {
 		bucket = &table->buckets[at[choice]];
 		place = at[choice];

@@ -89,12 +89,14 @@ static inline uint32_t flow_secondary(const struct flow_table *table, uint64_t h
 	return (flow_primary(table, hash) ^ (uint32_t)((hash >> 48 | 1) * 0x5bd1e995u)) & table->mask;
 }
 
-/* The entry of the first matching tag: what is worth fetching. */
-static inline const struct flow_entry *flow_candidate(const struct flow_table *table, uint64_t hash)
+/* What is worth fetching once the primary bucket is here: the entry with the tag, or else the secondary bucket. */
+static inline const void *flow_candidate(const struct flow_table *table, uint64_t hash)
 {
 	uint32_t bucket = flow_primary(table, hash);
 	uint32_t mask = tags_match(table->buckets[bucket].tags, flow_tag(hash));
-	return &table->entries[(size_t)bucket * 8 + (mask != 0 ? tags_first(mask) : 0)];
+	if (__builtin_expect(mask == 0, 0))
+		return &table->buckets[flow_secondary(table, hash)];
+	return &table->entries[(size_t)bucket * 8 + tags_first(mask)];
 }
 
 static inline bool flow_equal(const struct flow_entry *entry, uint32_t context, uint32_t ports,
