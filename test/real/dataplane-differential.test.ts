@@ -335,18 +335,16 @@ const compare = Effect.fnUntraced(function* (rounds: number) {
       underlay,
     )
   const guestMacs = Object.fromEntries(roles.map((role) => [role, real[role].mac])) as Record<Role, string>
-  const model = yield* populate(
-    yield* host(settings.prefixes[0]),
-    yield* host(settings.prefixes[1]),
-    wanted,
-    guestMacs,
-  )
+  const models = [yield* host(settings.prefixes[0]), yield* host(settings.prefixes[1])] as const
+  const model = yield* populate(models[0], models[1], wanted, guestMacs)
   const random = yield* Random.Random
+  const counts: Record<Role, number> = { a: 0, b: 0, c: 0, d: 0, e: 0 }
   const check = Effect.fnUntraced(function* (bytes: Bytes) {
     const expected = yield* exchange(model, bytes)
     const got = yield* Effect.catchTag(exchange(real, bytes), "NoFrame", (error) =>
       Effect.succeed(error.message),
     )
+    for (const role of roles) counts[role] += expected[role]?.length ?? 0
     assert.deepStrictEqual(got, expected, `seed ${seed}, frame ${hex(bytes)}`)
   })
   const all = valid(real.a)
@@ -355,8 +353,23 @@ const compare = Effect.fnUntraced(function* (rounds: number) {
     const base = all[Math.floor(random.nextDoubleUnsafe() * all.length)] ?? empty
     yield* check(damaged(base, random))
   }
-  return all.length + rounds
+  // The comparison means something: frames did arrive, and nothing reached the other network.
+  assert.isTrue(counts.a > 50 && counts.b > 3 && counts.c > 3)
+  assert.deepInclude(counts, { d: 0, e: 0 })
+  for (const [index, host] of [native.first, native.second].entries()) {
+    const twin = models[index]
+    if (twin === undefined) continue
+    assert.deepStrictEqual(
+      dropped(yield* host.dataplane.counters),
+      dropped(yield* twin.dataplane.counters),
+      `seed ${seed}: the reasons of host ${index + 1}`,
+    )
+  }
 })
+
+/** Why frames were dropped, where they were. */
+const dropped = (counters: ReadonlyMap<string, bigint>): Readonly<Record<string, bigint>> =>
+  Object.fromEntries([...counters].filter(([name, value]) => name.startsWith("drop.") && value > 0n).sort())
 
 const lacking = missing()
 describe("the model and the native engine", () => {

@@ -136,6 +136,7 @@ const createInterface = (state: ModelState, asked: InterfaceSpec): Step => {
   if (HashMap.has(state.devices, device)) return failed(state, statusCodes.ALREADY_EXISTS)
   const taken = takeIndex(state.indices)
   if (taken === undefined) return failed(state, statusCodes.VNF_INSERT)
+  if (spec.vni < 1 || spec.vni > maxVni) return failed(state, statusCodes.VNI_INIT4)
   let table = find(state.vnis, spec.vni) ?? emptyVni
   for (const prefix of ownPrefixes(spec)) {
     if (HashMap.has(table.routes, key(prefix))) return failed(state, statusCodes.ROUTE_EXISTS)
@@ -143,7 +144,6 @@ const createInterface = (state: ModelState, asked: InterfaceSpec): Step => {
   }
 
   if (!opens(state, spec.device)) return failed(state, statusCodes.NOT_FOUND)
-  if (spec.vni < 1 || spec.vni > maxVni) return failed(state, statusCodes.PORT_START)
 
   const { index, generation, indices } = taken
   const entry: Interface = {

@@ -25,20 +25,22 @@ export const encodeEthernet = (frame: Ethernet): Bytes =>
   concat(macBytes(frame.destination), macBytes(frame.source), put16(frame.type), frame.payload)
 
 export interface Arp {
-  readonly operation: "request" | "reply"
+  /** "other": known to nobody here; written as 0. */
+  readonly operation: "request" | "reply" | "other"
   readonly senderMac: string
   readonly senderIp: string
   readonly targetMac: string
   readonly targetIp: string
 }
 
+const operations: Readonly<Record<number, Arp["operation"]>> = { 1: "request", 2: "reply" }
+
 export const decodeArp = (bytes: Bytes): Arp | undefined => {
   if (bytes.length < 28 || u16(bytes, 0) !== 1 || u16(bytes, 2) !== 0x0800 || u16(bytes, 4) !== 0x0604)
     return undefined
   const operation = u16(bytes, 6)
-  if (operation !== 1 && operation !== 2) return undefined
   return {
-    operation: operation === 1 ? "request" : "reply",
+    operation: operations[operation] ?? "other",
     senderMac: macAt(bytes, 8),
     senderIp: ipv4At(bytes, 14),
     targetMac: macAt(bytes, 18),
@@ -51,7 +53,7 @@ const four = (ip: string): Bytes => parseIpv4(ip) ?? new Uint8Array(4)
 export const encodeArp = (arp: Arp): Bytes =>
   concat(
     [0, 1, 8, 0, 6, 4],
-    put16(arp.operation === "request" ? 1 : 2),
+    put16({ request: 1, reply: 2, other: 0 }[arp.operation]),
     macBytes(arp.senderMac),
     four(arp.senderIp),
     macBytes(arp.targetMac),
