@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FAKE_PORTS = 64, FAKE_INTERFACES = 64, FAKE_ROUTES = 4096 };
+enum { FAKE_PORTS = 64, FAKE_INTERFACES = 64, FAKE_ROUTES = 1 << 17 };
 
 struct fake_port {
 	bool used;
@@ -146,10 +146,16 @@ static int key_order(const struct ferrite_route_key *one, const struct ferrite_r
 /* Where the key is or would be. */
 static unsigned position(const struct ferrite_engine *engine, const struct ferrite_route_key *key, bool *found)
 {
-	unsigned at = 0;
+	unsigned at = 0, end = engine->route_count;
 
-	while (at < engine->route_count && key_order(&engine->routes[at].key, key) < 0)
-		++at;
+	while (at < end) {
+		unsigned middle = at + (end - at) / 2;
+
+		if (key_order(&engine->routes[middle].key, key) < 0)
+			at = middle + 1;
+		else
+			end = middle;
+	}
 	*found = at < engine->route_count && key_order(&engine->routes[at].key, key) == 0;
 	return at;
 }
