@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Random } from "effect"
+import { Effect, Random, References } from "effect"
 import { TestClock } from "effect/testing"
 import * as fc from "fast-check"
 import { listInterfaces } from "#protocol/dataplane/model/control.ts"
@@ -158,6 +158,7 @@ describe("a region of agents", () => {
   it.effect.each(seeds)("comes to what is asked for whatever dies meanwhile, seed %i", (seed) =>
     scenario(seed).pipe(
       Random.withSeed(seed),
+      Effect.provideService(References.MinimumLogLevel, "None"),
       Effect.onError(() =>
         Effect.sync(() => {
           process.stderr.write(

@@ -44,6 +44,8 @@ export interface Told {
   readonly routes: Array<RouteReport>
   readonly settled: Map<string, number>
   refuse: string | undefined
+  /** Dies when told that a node is lost. */
+  deaf: boolean
 }
 
 export const layerTold = (told: Told): Layer.Layer<NodeEvents> =>
@@ -56,7 +58,12 @@ export const layerTold = (told: Told): Layer.Layer<NodeEvents> =>
           told.lines.push(`${node} hello ${hello.revision}`)
           return Effect.void
         }),
-      lost: (node) => Effect.sync(() => told.lines.push(`${node} lost`)),
+      lost: (node) =>
+        Effect.suspend(() => {
+          if (told.deaf) return Effect.die(new Error("deaf"))
+          told.lines.push(`${node} lost`)
+          return Effect.void
+        }),
       interfaceReport: (node, report) =>
         Effect.sync(() => {
           told.lines.push(`${node} ${Number.parseInt(report.uid.slice(-12), 16)} ${report.state}`)
@@ -75,6 +82,7 @@ export const told = (): Told => ({
   routes: [],
   settled: new Map(),
   refuse: undefined,
+  deaf: false,
 })
 
 /** Something that can be killed and started again. */

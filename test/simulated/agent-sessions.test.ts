@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { type Cause, Context, Effect, Exit, Latch, Layer, Queue, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
+import * as fc from "fast-check"
 import { hostInterfaceKind } from "#protocol/node/HostInterface.ts"
 import type { AgentMessage, ControllerMessage, Hello } from "#protocol/node/NodeMessages.ts"
 import { ResourceStore } from "#protocol/store/ResourceStore.ts"
@@ -8,6 +9,7 @@ import { mailboxCapacity } from "#runtime/node/NodeFeed.ts"
 import { NodeSessions } from "#runtime/node/NodeSessions.ts"
 import type { SessionEnd } from "#runtime/node/SessionEnd.ts"
 import { layerMemory } from "#runtime/store/Store.ts"
+import * as arbitrary from "../pure/node-arbitrary.ts"
 import { layerTold, nic, settle, told, uidOf } from "./agent-region.ts"
 
 const hello = (fields: Partial<Hello> = {}): Hello => ({
@@ -323,6 +325,45 @@ describe("a node's session", () => {
       yield* agent.say(hello())
       yield* TestClock.adjust("5 seconds")
       assert.deepStrictEqual(region.lines, ["host-1 hello 0", "host-9 lost"])
+    }),
+  )
+
+  it.effect("ends for a reason, whatever an agent says in whatever order", () =>
+    Effect.gen(function* () {
+      const { connect, put, region } = yield* makeController()
+      yield* put(1)
+      const bystander = yield* connect()
+      yield* bystander.say(hello({ node: "bystander" }))
+      const sayings = fc.sample(
+        fc.array(fc.oneof(arbitrary.agentMessage, fc.constant(hello())), { maxLength: 6 }),
+        {
+          seed: 7,
+          numRuns: 150,
+        },
+      )
+      for (const saying of sayings) {
+        const agent = yield* connect()
+        yield* agent.say(...saying)
+        yield* agent.hangUp
+        assert.include(["Malformed", "Gone", "Replaced"], agent.end()?.kind)
+      }
+      assert.isUndefined(bystander.end())
+      assert.isTrue(region.lines.every((line) => !line.startsWith("bystander lost")))
+    }),
+  )
+
+  it.effect("a region that fails to hear of a lost node is told again", () =>
+    Effect.gen(function* () {
+      const { connect, region } = yield* makeController()
+      const agent = yield* connect()
+      yield* agent.say(hello())
+      yield* agent.hangUp
+      region.deaf = true
+      yield* TestClock.adjust("11 seconds")
+      assert.notInclude(region.lines, "host-1 lost")
+      region.deaf = false
+      yield* TestClock.adjust("3 seconds")
+      assert.include(region.lines, "host-1 lost")
     }),
   )
 

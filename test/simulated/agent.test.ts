@@ -43,6 +43,15 @@ describe("an agent", () => {
     }),
   )
 
+  it.effect("does not start as a node that can't be", () =>
+    Effect.gen(function* () {
+      const region = yield* makeRegion()
+      const host = yield* region.hypervisor(0x1_0000)
+      const exit = yield* Effect.exit(host.agent.start)
+      assert.match(JSON.stringify(exit), /AgentMisconfigured.*IPv6 \/64.*underlayPrefix/)
+    }),
+  )
+
   it.effect("takes an interface down, and its routes go everywhere", () =>
     Effect.gen(function* () {
       const { a, b, region } = yield* twoHosts
@@ -221,7 +230,7 @@ describe("an agent", () => {
       yield* region.startController
       yield* TestClock.adjust("10 seconds")
       assert.sameMembers([...region.told.interfaces.keys()], [uidOf(1), uidOf(2)])
-      assert.deepStrictEqual(
+      assert.sameDeepMembers(
         region.told.routes.map(({ entries, full }) => ({
           full,
           prefixes: entries.map(({ prefix }) => prefix),

@@ -33,6 +33,8 @@ export interface NodeSessionsOptions {
 export const maxNodes = 10_000
 /** Messages on their way to an agent that its connection has not taken; the rest waits in its mailbox. */
 const outboxCapacity = 64
+/** The region has so long to take that a node is lost; other nodes may wait behind it. */
+const lostTimeoutMillis = 5_000
 /** Instances of one node that are remembered as replaced. */
 const maxReplaced = 16
 
@@ -120,7 +122,15 @@ const make = Effect.fn("NodeSessions.make")(function* (options: NodeSessionsOpti
       Deferred.doneUnsafe(entry.session, Exit.fail(new SessionEnd({ kind: "Expired", reason })))
     }
     yield* Effect.logWarning("node lost", { node: entry.node })
-    yield* events.lost(entry.node)
+    yield* events.lost(entry.node).pipe(
+      Effect.timeout(lostTimeoutMillis),
+      Effect.catchCause((cause) =>
+        Effect.gen(function* () {
+          yield* Effect.logError("the region was not told that a node is lost, trying again", cause)
+          entry.leaseUntilMillis = (yield* Clock.currentTimeMillis) + heartbeatMillis
+        }),
+      ),
+    )
   })
 
   const watchLeases = Effect.forever(
