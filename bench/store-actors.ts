@@ -82,10 +82,15 @@ const region = Effect.gen(function* () {
   }
   const { records } = yield* store.list({ kind: "Counter" })
   looked = 0
+  const cpu = process.cpuUsage()
   const start = performance.now()
   for (const record of records) yield* hint(record.key)
   while (looked < records.length) yield* Effect.sleep(1)
-  print(`waking ${records.length} actors, a read each`, `${(performance.now() - start).toFixed(0)} ms`)
+  const used = process.cpuUsage(cpu)
+  print(
+    `waking ${records.length} actors, a read each`,
+    `${(performance.now() - start).toFixed(0)} ms, ${((used.user + used.system) / 1_000 / records.length).toFixed(3)} CPU ms each, RSS ${Math.round(process.memoryUsage().rss / 1_048_576)} MiB`,
+  )
 })
 
 let looked = 0

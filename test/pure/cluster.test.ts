@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Fiber, Latch, Layer, Option, Schema } from "effect"
+import { Cause, Effect, Exit, Fiber, Latch, Layer, Option, Schema, Scope } from "effect"
 import { Sharding } from "effect/cluster"
 import { TestClock } from "effect/testing"
 import type { ResourceKey } from "#protocol/resource/Resource.ts"
@@ -305,6 +305,21 @@ describe("a region on one controller", () => {
       assert.strictEqual(local.get(partitionOf(nic("a")))!.resident(), 0)
     }).pipe(Effect.provide(layer))
   })
+
+  it.live("goes down within its time although a command does not end, and answers who waits", () =>
+    Effect.gen(function* () {
+      const { layer, notes } = region({ sharding: { entityTerminationTimeout: "200 millis" } })
+      const scope = yield* Scope.make()
+      const context = yield* Layer.buildWithScope(layer, scope)
+      const { ask } = yield* Effect.provideContext(Region, context)
+      yield* ask(nic("a"), { tag: "Add", amount: 1 })
+      const stuck = yield* Effect.forkChild(Effect.exit(ask(nic("a"), { tag: "Wait" })))
+      while (!notes.includes("Wait a")) yield* Effect.sleep(5)
+      const closed = yield* Scope.close(scope, Exit.void).pipe(Effect.timeoutOption("10 seconds"))
+      assert.isTrue(Option.isSome(closed))
+      assert.isTrue(Exit.isFailure(yield* Fiber.join(stuck)))
+    }),
+  )
 
   it.effect("what was committed is found by the next incarnation of the region", () => {
     const restarted = Effect.gen(function* () {

@@ -45,6 +45,8 @@ export const layerSingle = (
         simulateRemoteSerialization: options.checkSerialization ?? false,
         // All partitions and room to spare: beyond the cap the cluster refuses new ones.
         maxResidentEntities: partitions * 4,
+        // Commands that were begun get so long to end when the controller goes down.
+        entityTerminationTimeout: "3 seconds",
         ...options.sharding,
       }),
     ),
