@@ -15,91 +15,26 @@
  * - After its own start a reflector knows nothing, and whoever connects first must not be told that nothing is
  *   all there is: END_OF_TABLE is withheld for `startupMillis`, time for all announcers to come back.
  */
-import { type MetalbondError, metalbondError, type Reason } from "#protocol/metalbond/MetalbondError.ts"
-import { encode, endOfTable, type Message } from "#protocol/metalbond/Message.ts"
+import { type MetalbondError, metalbondError } from "#protocol/metalbond/MetalbondError.ts"
+import { encode, type Message } from "#protocol/metalbond/Message.ts"
 import { hopType, type Route } from "#protocol/metalbond/Route.ts"
 import * as Outbox from "./Outbox.ts"
+import {
+  countEnd,
+  cut,
+  deliver,
+  forget,
+  pushEnd,
+  relay,
+  removeSubscriber,
+  sweepStale,
+  wake,
+} from "./ReflectorDelivery.ts"
+import type { Action, Peer, Reflector } from "./ReflectorState.ts"
 import * as Table from "./ReflectorTable.ts"
 import * as ServerPeer from "./ServerPeer.ts"
 
-export interface Config extends ServerPeer.Config {
-  readonly maxPeers: number
-  /** Over all VNIs. */
-  readonly maxRoutes: number
-  readonly maxRoutesPerPeer: number
-  readonly maxSubscriptionsPerPeer: number
-  /** Changes that a peer may lag behind before it is cut off. */
-  readonly maxPendingPerPeer: number
-  readonly maxHoldSeconds: number
-  readonly startupMillis: number
-}
-
-export const defaults: Config = {
-  keepaliveSeconds: 5,
-  helloTimeoutMillis: 5_000,
-  restartSeconds: 120,
-  maxPeers: 16_384,
-  maxRoutes: 4_000_000,
-  maxRoutesPerPeer: 1_000_000,
-  maxSubscriptionsPerPeer: 65_536,
-  maxPendingPerPeer: 2_000_000,
-  maxHoldSeconds: 120,
-  // More than a client's longest pause before it reconnects (ours 5 s, existing ones 5 to 9 s).
-  startupMillis: 15_000,
-}
-
-/** One per connection, from accept to close. */
-export interface Peer {
-  readonly id: number
-  readonly remote: string
-  readonly connectedAtMillis: number
-  session: ServerPeer.State
-  /** From HELLO on. */
-  announcer: Table.Announcer | undefined
-  readonly outbox: Outbox.Outbox
-  readonly subscriptions: Set<number>
-  /** Own routes that a dump showed to a v1 peer: they are taken back when they leave. */
-  readonly shownOwn: Set<Table.Entry>
-  /** VNIs whose END_OF_TABLE waits for the end of the start-up time. */
-  readonly withheldEnds: Set<number>
-  /** A `Wake` was asked for since `take` last found nothing. */
-  awake: boolean
-  received: number
-  sent: number
-}
-
-export interface Reflector {
-  readonly config: Config
-  readonly startedAtMillis: number
-  readonly table: Table.ReflectorTable
-  readonly peers: Map<number, Peer>
-  readonly subscribers: Map<number, Set<Peer>>
-  readonly byAnnouncer: Map<Table.Announcer, Peer>
-  /** Announcers with stale routes. */
-  readonly held: Set<Table.Announcer>
-  readonly endings: Map<Reason, number>
-  lastId: number
-  startupOver: boolean
-}
-
-export type Action =
-  /** The peer's outbox has something to send. */
-  | { readonly _tag: "Wake"; readonly peer: Peer }
-  /** End the connection. The machine has already forgotten the peer. */
-  | { readonly _tag: "Close"; readonly peer: Peer; readonly error: MetalbondError }
-
-export const make = (config: Config, now: number): Reflector => ({
-  config,
-  startedAtMillis: now,
-  table: Table.make(),
-  peers: new Map(),
-  subscribers: new Map(),
-  byAnnouncer: new Map(),
-  held: new Set(),
-  endings: new Map(),
-  lastId: 0,
-  startupOver: config.startupMillis <= 0,
-})
+export * from "./ReflectorState.ts"
 
 /** A new connection; an error when there are too many. */
 export const opened = (reflector: Reflector, remote: string, now: number): Peer | MetalbondError => {
@@ -308,116 +243,4 @@ const unsubscribe = (reflector: Reflector, peer: Peer, vni: number): void => {
   Outbox.dropVni(peer.outbox, vni)
   for (const entry of peer.shownOwn) if (entry.route.vni === vni) peer.shownOwn.delete(entry)
   removeSubscriber(reflector, peer, vni)
-}
-
-const removeSubscriber = (reflector: Reflector, peer: Peer, vni: number): void => {
-  const subscribers = reflector.subscribers.get(vni)
-  if (subscribers?.delete(peer) && subscribers.size === 0) reflector.subscribers.delete(vni)
-}
-
-const pushEnd = (peer: Peer, vni: number, out: Array<Action>): void => {
-  Outbox.pushLast(peer.outbox, { key: `end|${vni}`, vni, frame: encode(endOfTable(vni)) })
-  wake(peer, out)
-}
-
-const relay = (
-  reflector: Reflector,
-  relays: ReadonlyArray<Table.Relay>,
-  now: number,
-  out: Array<Action>,
-): void => {
-  for (const { entry, remove, audience, announcer } of relays) {
-    const { vni } = entry.route
-    if (audience === "Itself") {
-      const peer = reflector.byAnnouncer.get(announcer)
-      if (peer?.subscriptions.has(vni))
-        deliver(reflector, peer, remove ? Table.removeChange(entry) : Table.addChange(entry), now, out)
-      continue
-    }
-    const subscribers = reflector.subscribers.get(vni)
-    if (subscribers === undefined) continue
-    const change = remove ? Table.removeChange(entry) : Table.addChange(entry)
-    for (const peer of subscribers)
-      if (peer.announcer !== announcer || (remove && peer.shownOwn.delete(entry)))
-        deliver(reflector, peer, change, now, out)
-  }
-}
-
-const deliver = (
-  reflector: Reflector,
-  peer: Peer,
-  change: Outbox.Change,
-  now: number,
-  out: Array<Action>,
-): void => {
-  Outbox.push(peer.outbox, change)
-  if (Outbox.size(peer.outbox) > reflector.config.maxPendingPerPeer)
-    return cut(
-      reflector,
-      peer,
-      metalbondError("SlowReader", `${reflector.config.maxPendingPerPeer} changes behind`),
-      now,
-      out,
-    )
-  wake(peer, out)
-}
-
-const wake = (peer: Peer, out: Array<Action>): void => {
-  if (peer.awake) return
-  peer.awake = true
-  out.push({ _tag: "Wake", peer })
-}
-
-const cut = (
-  reflector: Reflector,
-  peer: Peer,
-  error: MetalbondError,
-  now: number,
-  out: Array<Action>,
-): void => {
-  if (forget(reflector, peer, error, now, out)) out.push({ _tag: "Close", peer, error })
-}
-
-const countEnd = (reflector: Reflector, reason: Reason): void => {
-  reflector.endings.set(reason, (reflector.endings.get(reason) ?? 0) + 1)
-}
-
-const forget = (
-  reflector: Reflector,
-  peer: Peer,
-  error: MetalbondError,
-  now: number,
-  out: Array<Action>,
-): boolean => {
-  if (!reflector.peers.delete(peer.id)) return false
-  countEnd(reflector, error.reason)
-  for (const vni of peer.subscriptions) removeSubscriber(reflector, peer, vni)
-  peer.subscriptions.clear()
-  const { announcer } = peer
-  if (announcer === undefined) return true
-  reflector.byAnnouncer.delete(announcer)
-  const { restartSeconds, originator } = peer.session
-  const named = restartSeconds > 0 && originator !== ""
-  // Who filled the table is not to keep it full for the time of a hold.
-  if (named && error.reason !== "TooManyRoutes" && announcer.live.size + announcer.stale.size > 0) {
-    Table.hold(announcer, now + Math.min(restartSeconds, reflector.config.maxHoldSeconds) * 1000)
-    reflector.held.add(announcer)
-  } else {
-    reflector.held.delete(announcer)
-    relay(reflector, Table.withdrawAll(reflector.table, announcer), now, out)
-    Table.forgetIfEmpty(reflector.table, announcer)
-  }
-  return true
-}
-
-const sweepStale = (
-  reflector: Reflector,
-  announcer: Table.Announcer,
-  until: number,
-  now: number,
-  out: Array<Action>,
-): void => {
-  relay(reflector, Table.sweepStale(reflector.table, announcer, until), now, out)
-  if (announcer.stale.size === 0) reflector.held.delete(announcer)
-  if (!reflector.byAnnouncer.has(announcer)) Table.forgetIfEmpty(reflector.table, announcer)
 }
