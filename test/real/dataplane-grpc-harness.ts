@@ -11,6 +11,7 @@ import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { service as healthDefinition } from "grpc-health-check"
+import { afterAll } from "vitest"
 import { DPDKironcore } from "#gen/dpdkironcore/v1/dpdk_pb.ts"
 import { DataplaneService } from "#gen/ferrite/dataplane/v1/dataplane_pb.ts"
 import { definitionOf } from "#runtime/grpc/GrpcService.ts"
@@ -116,8 +117,15 @@ export interface Dataplane {
   readonly call: (name: keyof typeof DPDKironcore.method, init?: any) => Promise<Answer<any>>
 }
 
-export const spawn = (folder: string, more: ReadonlyArray<string> = []) =>
-  childProcess.spawn(
+const children = new Set<childProcess.ChildProcess>()
+
+// A test that failed half way leaves no process behind.
+afterAll(() => {
+  for (const child of children) child.kill("SIGKILL")
+})
+
+export const spawn = (folder: string, more: ReadonlyArray<string> = []) => {
+  const child = childProcess.spawn(
     binary,
     [
       `--grpc=unix:${path.join(folder, "grpc.sock")}`,
@@ -128,6 +136,10 @@ export const spawn = (folder: string, more: ReadonlyArray<string> = []) =>
     ],
     { stdio: ["ignore", "ignore", "pipe"] },
   )
+  children.add(child)
+  child.on("exit", () => children.delete(child))
+  return child
+}
 
 /** Starts one in `folder` and waits until it serves. */
 export const start = async (folder: string, more: ReadonlyArray<string> = []): Promise<Dataplane> => {
