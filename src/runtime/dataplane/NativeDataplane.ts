@@ -36,6 +36,8 @@ export interface NativeOptions {
 
 const maxOperations = 4_096
 const maxInFlight = 64
+/** Batches whose callers have left before the answer came count too. */
+const maxUnanswered = 1_024
 
 type Client = GrpcClient.Client<typeof DataplaneService>
 type ApplyInit = {
@@ -191,6 +193,8 @@ export const make = Effect.fn("NativeDataplane.make")(function* (options: Native
       yield* Effect.suspend(() => {
         if (session.ended !== undefined)
           return Effect.fail(new DataplaneGone({ reason: session.ended.reason }))
+        if (session.waiting.length >= maxUnanswered)
+          return Effect.fail(new DataplaneGone({ reason: `${maxUnanswered} batches are not answered` }))
         const sequence = ++session.sequence
         session.waiting.push({ sequence, answer })
         return Queue.offerUnsafe(session.requests, { sequence, operations: encoded })
