@@ -2,9 +2,11 @@
  * Manifests from files, folders and standard input: YAML with many documents, JSON, `List`s of either.
  *
  * Reads and parses only; what a manifest means is the region's to judge. Each document remembers where it began,
- * so that an error can point there. Bounded: 16 MiB a file, 10,000 documents a command.
+ * so that an error can point there. Bounded: 16 MiB, 10,000 documents and a million tokens a file.
  */
+import * as NodeStream from "@effect/platform-node/NodeStream"
 import { Effect, FileSystem, Path, Schema, Stdio, Stream } from "effect"
+import { createReadStream } from "node:fs"
 import * as Yaml from "yaml"
 
 export interface ManifestDocument {
@@ -22,6 +24,10 @@ export class DocumentError extends Schema.TaggedError<DocumentError>()("Document
 
 const maxBytes = 16 * 1024 * 1024
 const maxDocuments = 10_000
+/** What the parser takes apart: each becomes some hundred bytes of tree. A manifest has about a hundred. */
+const maxTokens = 1_000_000
+/** Each is looked up among all anchors of its document. */
+const maxAliases = 1_000
 
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value)
@@ -46,6 +52,7 @@ const atNode = (node: unknown): number | undefined => (Yaml.isNode(node) ? node.
 /** What YAML allows and no manifest can mean. Linear, where the parser's own check of keys is quadratic. */
 const problemOf = (document: Yaml.Document.Parsed): Problem | undefined => {
   let found: Problem | undefined
+  let aliases = 0
   const refuse = (at: number | undefined, message: string) => {
     found = { at, message }
     return Yaml.visit.BREAK
@@ -57,17 +64,33 @@ const problemOf = (document: Yaml.Document.Parsed): Problem | undefined => {
         if (!Yaml.isScalar(key)) return refuse(atNode(key) ?? atNode(map), "a key must be plain text")
         const name = String(key.value)
         if (seen.has(name))
-          return refuse(atNode(key), `the key ${JSON.stringify(name.slice(0, 80))} is there twice`)
+          return refuse(
+            atNode(key),
+            `the key ${JSON.stringify(name.slice(0, 80))} is there twice: keys must be unique`,
+          )
         seen.add(name)
       }
       return undefined
     },
-    Alias: (_, alias, path) =>
-      path.some((node) => Yaml.isCollection(node) && node.anchor === alias.source)
+    Alias: (_, alias, path) => {
+      if (++aliases > maxAliases) return refuse(atNode(alias), `more than ${maxAliases} aliases`)
+      return path.some((node) => Yaml.isCollection(node) && node.anchor === alias.source)
         ? refuse(atNode(alias), `the alias *${alias.source} stands for something that it is a part of`)
-        : undefined,
+        : undefined
+    },
   })
   return found
+}
+
+function* tokensOf(text: string, lines: Yaml.LineCounter): Generator<Yaml.CST.Token, void> {
+  const parser = new Yaml.Parser(lines.addNewLine)
+  lines.addNewLine(0)
+  let count = 0
+  for (const lexeme of new Yaml.Lexer().lex(text)) {
+    if (++count > maxTokens) throw new Error(`more than ${maxTokens} tokens: split it into several files`)
+    yield* parser.next(lexeme)
+  }
+  yield* parser.end()
 }
 
 /** JSON is YAML as well; one parser keeps positions for both. Empty documents are left out. */
@@ -83,7 +106,6 @@ export const parseDocuments = (
       return Effect.fail(new DocumentError({ source, message }))
     }
     // Document by document: a text with too many of them is not read to its end.
-    const parser = new Yaml.Parser(lines.addNewLine)
     const composer = new Yaml.Composer({
       logLevel: "error",
       prettyErrors: false,
@@ -94,7 +116,7 @@ export const parseDocuments = (
     let read = 0
     let start: number | undefined
     try {
-      for (const document of composer.compose(parser.parse(text))) {
+      for (const document of composer.compose(tokensOf(text, lines))) {
         start = document.contents?.range?.[0]
         if (++read > maxDocuments) return refuse(start, `more than ${maxDocuments} documents`)
         const [error] = document.errors
@@ -153,8 +175,13 @@ const standardInput = Effect.gen(function* () {
 })
 
 const readFile = Effect.fnUntraced(function* (path: string) {
-  const files = yield* FileSystem.FileSystem
-  return yield* parseDocuments(path, yield* textOf(path, files.stream(path)))
+  // May be a pipe, as in `-f <(…)`: read in order, without positions.
+  const bytes = NodeStream.fromReadable({
+    evaluate: () => createReadStream(path),
+    onError: (cause) =>
+      new DocumentError({ source: path, message: cause instanceof Error ? cause.message : String(cause) }),
+  })
+  return yield* parseDocuments(path, yield* textOf(path, bytes))
 })
 
 /** Files of a folder by name; folders within it are not entered. */

@@ -3,6 +3,7 @@ import { Command } from "effect/cli"
 import { agent } from "./commands/agent.ts"
 import { apply } from "./commands/apply.ts"
 import { attach, detach } from "./commands/attach.ts"
+import { completion } from "./commands/completion.ts"
 import { controller } from "./commands/controller.ts"
 import { remove } from "./commands/delete.ts"
 import { demo } from "./commands/demo.ts"
@@ -12,11 +13,20 @@ import { reflector } from "./commands/reflector.ts"
 import { test } from "./commands/test.ts"
 import { version } from "./commands/version.ts"
 
-export const ferrite = Command.make("ferrite").pipe(
-  Command.withDescription("Virtual networks for VMs and bare metal"),
+const root = Command.make("ferrite").pipe(Command.withDescription("Virtual networks for VMs and bare metal"))
+
+const resources = { group: "Resources", commands: [get, describe, apply, remove, attach, detach] } as const
+const roles = { group: "Roles", commands: [controller, reflector, agent] } as const
+
+/** All but the command that prints completions of them. */
+const tree = root.pipe(
+  Command.withSubcommands([resources, { group: "This machine", commands: [demo, test, version] }, roles]),
+)
+
+export const ferrite = root.pipe(
   Command.withSubcommands([
-    { group: "Resources", commands: [get, describe, apply, remove, attach, detach] },
-    { group: "This machine", commands: [demo, test, version] },
-    { group: "Roles", commands: [controller, reflector, agent] },
+    resources,
+    { group: "This machine", commands: [demo, test, completion(tree), version] },
+    roles,
   ]),
 )

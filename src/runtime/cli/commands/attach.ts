@@ -12,7 +12,7 @@ import { withRegion } from "../Region.ts"
 import { keyIn, nameOf, parseTargets } from "../Targets.ts"
 import { isReady, waitFor } from "../Wait.ts"
 
-const interfaces = Argument.String("NIC...").pipe(
+const interfaces = Argument.String("NIC").pipe(
   Argument.withDescription("Names of network interfaces"),
   Argument.variadic({ min: 1 }),
 )

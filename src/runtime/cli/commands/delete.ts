@@ -75,7 +75,7 @@ const deleteOne = Effect.fnUntraced(function* (
 export const remove = Command.make(
   "delete",
   {
-    resources: Argument.String("KIND NAME...").pipe(
+    resources: Argument.String("KIND").pipe(
       Argument.withDescription("A kind and names, or KIND/NAME..."),
       Argument.variadic(),
     ),

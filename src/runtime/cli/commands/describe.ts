@@ -95,7 +95,7 @@ export const renderDescription = (answer: DescribeResponse, nowMillis: number): 
 export const describe = Command.make(
   "describe",
   {
-    resources: Argument.String("KIND NAME...").pipe(
+    resources: Argument.String("KIND").pipe(
       Argument.withDescription("A kind and names, or KIND/NAME..."),
       Argument.variadic({ min: 1 }),
     ),

@@ -182,7 +182,7 @@ export const getResources = Effect.fnUntraced(function* (
 export const get = Command.make(
   "get",
   {
-    resources: Argument.String("KIND [NAME...]").pipe(
+    resources: Argument.String("KIND").pipe(
       Argument.withDescription("networks, nics, nodes or routes; kinds by comma; or KIND/NAME..."),
       Argument.variadic({ min: 1 }),
     ),
