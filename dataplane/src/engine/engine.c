@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "engine/state.h"
+#include "table/memory.h"
 
 static int open_uplink(struct ferrite_engine *engine, const char *spec, char *error)
 {
@@ -40,13 +41,12 @@ static int make_tables(struct ferrite_engine *engine, uint32_t flows, char *erro
 		return port_error(error, EIO, "no random numbers");
 	size_t rcu_bytes = rte_rcu_qsbr_get_memsize(1);
 	engine->rcu = aligned_alloc(RTE_CACHE_LINE_SIZE, (rcu_bytes + 127) & ~(size_t)127);
-	engine->interfaces = aligned_alloc(64, sizeof(struct interface) * FERRITE_MAX_INTERFACES);
+	engine->interfaces = table_memory(sizeof(struct interface) * FERRITE_MAX_INTERFACES, 0);
 	engine->generations = calloc(FERRITE_MAX_INTERFACES, sizeof *engine->generations);
 	engine->external_heads = calloc(EXTERNAL_HEADS, sizeof *engine->external_heads);
 	if (engine->rcu == NULL || engine->interfaces == NULL || engine->generations == NULL ||
 	    engine->external_heads == NULL || rte_rcu_qsbr_init(engine->rcu, 1) != 0)
 		return port_error(error, ENOMEM, "no memory for tables");
-	memset(engine->interfaces, 0, sizeof(struct interface) * FERRITE_MAX_INTERFACES);
 	/* After a restart an index comes back under another generation, so that old routes hit nobody. */
 	for (unsigned i = 0; i < FERRITE_MAX_INTERFACES; i++)
 		engine->generations[i] = (uint16_t)mix(seed[2], i);
@@ -61,7 +61,7 @@ static void free_engine(struct ferrite_engine *engine)
 	flow_table_free(&engine->flows);
 	route_table_free(&engine->routes);
 	free(engine->rcu);
-	free(engine->interfaces);
+	table_free(engine->interfaces, sizeof(struct interface) * FERRITE_MAX_INTERFACES, 0);
 	free(engine->generations);
 	free(engine->external_heads);
 	if (engine->epoll >= 0)

@@ -58,7 +58,12 @@ static int make_device(struct vtap *vtap, char *error)
 		close(fd);
 		return port_error(error, code, "TAP %s lacks offloads: %s", port->device, strerror(code));
 	}
-	struct ifreq hardware = {0};
+	/* A device that is made anew keeps its MAC: what the guest's peers and the interface know of it stays true. */
+	static const uint8_t none[6];
+	struct ifreq hardware = {.ifr_hwaddr.sa_family = ARPHRD_ETHER};
+	memcpy(hardware.ifr_hwaddr.sa_data, port->guest_mac, 6);
+	if (memcmp(port->guest_mac, none, 6) != 0)
+		(void)ioctl(fd, SIOCSIFHWADDR, &hardware);
 	if (ioctl(fd, SIOCGIFHWADDR, &hardware) == 0)
 		memcpy(port->guest_mac, hardware.ifr_hwaddr.sa_data, 6);
 	set_mtu(port->device, port->mtu);
