@@ -8,7 +8,7 @@ import { emptyMemory } from "#runtime/node/Journal.ts"
 import { type Hypervisor, makeRegion, nic, uidOf } from "./agent-region.ts"
 
 /** How many scenarios, and the seed of the first; a failure names its own. `FERRITE_SEED` runs that one alone. */
-const scenarios = 25
+const scenarios = 15
 const firstSeed = 20_261_122
 
 const host = fc.nat({ max: 2 })

@@ -16,7 +16,7 @@ const twoHosts = Effect.gen(function* () {
   yield* settle
   yield* region.put(a, nic(1))
   yield* region.put(b, nic(2))
-  // A reflector of the existing kind counts as level after 15 seconds.
+  // A reflector that has just started says only after 15 seconds that it knows all.
   yield* TestClock.adjust("20 seconds")
   region.told.lines.length = 0
   a.operations()
@@ -325,6 +325,32 @@ describe("an agent", () => {
       yield* TestClock.adjust("1 second")
       assert.isTrue((yield* a.routes).some((route) => route.startsWith("200 10.0.0.5/32 fd00:f:2:")))
       assert.isFalse((yield* b.routes).some((route) => route.startsWith("200 10.0.0.5/32")))
+    }),
+  )
+
+  it.effect("tells of a thousand interfaces and routes without losing its lease", () =>
+    Effect.gen(function* () {
+      const { a, b, region } = yield* twoHosts
+      for (let n = 10; n < 1010; n++) {
+        yield* region.put(a, nic(n, { ipv4: `10.1.${n >> 8}.${n & 255}` }))
+      }
+      yield* TestClock.adjust("20 seconds")
+      const status = yield* a.agent.current().status
+      assert.strictEqual(status.interfaces.realised, 1001)
+      assert.strictEqual((yield* b.agent.current().status).routes, 1001)
+      assert.strictEqual(region.told.lines.filter((line) => line.endsWith("Realised")).length, 1000)
+      // Everything once more, after a break.
+      yield* region.killController
+      region.told.interfaces.clear()
+      region.told.routes.length = 0
+      yield* region.startController
+      yield* TestClock.adjust("20 seconds")
+      assert.strictEqual(region.told.interfaces.size, 1002)
+      assert.strictEqual(
+        region.told.routes.reduce((sum, { entries }) => sum + entries.length, 0),
+        1002,
+      )
+      assert.notInclude(region.told.lines, "host-1 lost")
     }),
   )
 

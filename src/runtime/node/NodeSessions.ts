@@ -3,8 +3,9 @@
  *
  * One session a node: an agent says hello, is welcomed, gets what its host is asked for and every change of it,
  * and reports. The newest instance of an agent wins: its hello ends the session of the one before, and that one,
- * should it still live, is turned away. Heartbeats renew the node's lease; when it ends the region is told that
- * the node is lost, and a session that still hangs is ended.
+ * should it still live, is turned away. Whatever an agent says renews its node's lease, and a heartbeat is
+ * answered with it; when it ends the region is told that the node is lost, and a session that still hangs is
+ * ended.
  *
  * Leases are kept in memory: a controller that starts gives every node that the store knows one lease of grace.
  * With several controllers each judges only nodes that it has served, or that were there when it started.
@@ -214,6 +215,7 @@ const make = Effect.fn("NodeSessions.make")(function* (options: NodeSessionsOpti
     const report = Effect.fnUntraced(function* (message: AgentMessage) {
       const { entry, mailbox } = yield* Deferred.await(greeted)
       const { node } = entry
+      entry.leaseUntilMillis = (yield* Clock.currentTimeMillis) + leaseMillis
       switch (message._tag) {
         case "Hello":
           return yield* new SessionEnd({ kind: "Malformed", reason: "a second hello" })
@@ -223,7 +225,6 @@ const make = Effect.fn("NodeSessions.make")(function* (options: NodeSessionsOpti
           return yield* events.routeReport(node, message)
         case "Heartbeat": {
           const { sequence, settledRevision } = message
-          entry.leaseUntilMillis = (yield* Clock.currentTimeMillis) + leaseMillis
           if (settledRevision > entry.settledRevision && settledRevision <= sentRevision) {
             yield* events.settled(node, settledRevision)
             entry.settledRevision = settledRevision
