@@ -127,7 +127,7 @@ describe.skipIf(!canRunReal)("a running region", () => {
 
   it("says what is wrong with a manifest, and where", () => {
     const cases: ReadonlyArray<readonly [string, RegExp]> = [
-      ["kind: [", /line 1|yaml/i],
+      ["kind: [", /standard input:1:8/],
       [nicManifest("nic-x", "10.0.0.9", "  speed: 10\n"), /spec\.speed/],
       [nicManifest("nic-x", "fd01::9"), /spec\.ips\[0\]/],
       [nicManifest("Nic_X", "10.0.0.9"), /metadata\.name/],

@@ -58,10 +58,11 @@ export const defineKind = <Spec extends object, M extends Manifest & { readonly 
 export type AnyKind = Kind<any, any>
 
 /** Seconds since the epoch; 0 where the text is no time. */
-const secondsOf = (timestamp: string): number =>
+/** Age of an RFC 3339 timestamp, in seconds; 0 where the text is none. */
+const ageOf = (timestamp: string, nowMicros: number): number =>
   Option.match(DateTime.make(timestamp), {
     onNone: () => 0,
-    onSome: (time) => DateTime.toEpochMillis(time) / 1000,
+    onSome: (since) => Math.floor(nowMicros / 1_000_000) - Math.floor(DateTime.toEpochMillis(since) / 1000),
   })
 
 /** `95s`, `4m10s`, `5h`, `3d4h`: coarser with age, as kubectl prints it. */
@@ -86,6 +87,5 @@ export const nameColumn: Column = { name: "NAME", wide: false, value: ({ metadat
 export const ageColumn: Column = {
   name: "AGE",
   wide: false,
-  value: ({ metadata }, nowMicros) =>
-    formatAge(nowMicros / 1_000_000 - secondsOf(metadata.creationTimestamp)),
+  value: ({ metadata }, nowMicros) => formatAge(ageOf(metadata.creationTimestamp, nowMicros)),
 }
