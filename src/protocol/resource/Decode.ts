@@ -81,8 +81,14 @@ const checkPart = (
 }
 
 const describeSubject = (document: unknown): string => {
+  // For people and their terminals: no half characters, no control characters.
   const text = (value: unknown, fallback: string) =>
-    typeof value === "string" && value !== "" ? value.slice(0, 100) : fallback
+    typeof value === "string" && value !== ""
+      ? value
+          .slice(0, 100)
+          .toWellFormed()
+          .replaceAll(/\p{Cc}/gu, "\ufffd")
+      : fallback
   if (!isObject(document)) return "document"
   const metadata = isObject(document["metadata"]) ? document["metadata"] : {}
   const namespace = typeof metadata["namespace"] === "string" ? `${text(metadata["namespace"], "")}/` : ""

@@ -41,6 +41,7 @@ const maxListBytes = 8 * 1024 * 1024
 const maxManifestBytes = 1024 * 1024
 const maxCommandIdBytes = 128
 const maxEvents = 64
+const uidPattern = /^[0-9A-Za-z-]{1,64}$/
 
 const refuse = (about: string, ...violations: ReadonlyArray<Violation>) =>
   Effect.fail(invalid(about, violations))
@@ -119,11 +120,11 @@ const checkSelection = Effect.fnUntraced(function* (request: {
 })
 
 const checkCommandId = (commandId: string): Effect.Effect<string | undefined, GrpcError> =>
-  Buffer.byteLength(commandId) > maxCommandIdBytes
+  Buffer.byteLength(commandId) > maxCommandIdBytes || /\p{Cc}/u.test(commandId)
     ? refuse("request", {
         field: "command_id",
         reason: "Invalid",
-        message: `must have at most ${maxCommandIdBytes} bytes`,
+        message: `must have at most ${maxCommandIdBytes} bytes and no control characters`,
       })
     : Effect.succeed(commandId === "" ? undefined : commandId)
 
@@ -260,6 +261,13 @@ const remove = Effect.fn("Gateway.delete")(function* (request: {
 }) {
   const key = yield* checkKey(request.key)
   const commandId = yield* checkCommandId(request.commandId)
+  if (request.uid !== "" && !uidPattern.test(request.uid)) {
+    return yield* refuse("request", {
+      field: "uid",
+      reason: "Invalid",
+      message: "must be a uid: at most 64 of 0-9, a-z, A-Z and '-'",
+    })
+  }
   const commands = yield* RegionCommands
   const left = yield* command(
     commands.delete(key, { commandId, uid: request.uid === "" ? undefined : request.uid }),

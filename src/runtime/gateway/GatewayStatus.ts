@@ -15,7 +15,7 @@ import type { CommandError } from "#protocol/gateway/RegionCommands.ts"
 import type { ResourceKey } from "#protocol/resource/Resource.ts"
 import { maxViolations, type Violation } from "#protocol/resource/Violation.ts"
 import type { Compacted, StoreUnavailable } from "#protocol/store/ResourceStore.ts"
-import { detail, detailsOf, GrpcError } from "#runtime/grpc/GrpcError.ts"
+import { detail, detailsOf, GrpcError, maxDetailsBytes } from "#runtime/grpc/GrpcError.ts"
 
 const domain = "ferrite.dev"
 
@@ -35,8 +35,25 @@ const reason = (name: string, metadata: Record<string, string> = {}) =>
 
 const retry = (millis: number) => detail(RetryInfoSchema, { retryDelay: durationFromMs(millis) })
 
+/** A wrong value is quoted in its violation, cut where it is long: perhaps in the midst of a character. */
+const maxTextLength = 512
+const short = (text: string): string => text.slice(0, maxTextLength).toWellFormed()
+
+/** As many as an answer can carry; the first one always. */
+const tellable = (violations: ReadonlyArray<Violation>): ReadonlyArray<Violation> => {
+  let bytes = 0
+  return violations
+    .slice(0, maxViolations)
+    .map((each) => ({ field: short(each.field), reason: each.reason, message: short(each.message) }))
+    .filter(({ field, message, reason }, index) => {
+      // With what protobuf adds to each.
+      bytes += Buffer.byteLength(field) + Buffer.byteLength(message) + reason.length + 16
+      return index === 0 || bytes < maxDetailsBytes
+    })
+}
+
 export const invalid = (about: string, violations: ReadonlyArray<Violation>): GrpcError => {
-  const told = violations.slice(0, maxViolations)
+  const told = tellable(violations)
   return GrpcError.of(
     grpc.status.INVALID_ARGUMENT,
     `${about} is not valid: ${told.map(({ field, message }) => (field === "" ? message : `${field}: ${message}`)).join("; ")}`,

@@ -2,7 +2,8 @@
  * The one error of the gRPC bridge: a status with Google's error details.
  *
  * Handlers fail with it to answer a status; clients fail with it when a call does. Details travel as
- * `google.rpc.Status` in the trailer `grpc-status-details-bin`, which clients in any language can read.
+ * `google.rpc.Status` in the trailer `grpc-status-details-bin`, which clients in any language can read. Both are
+ * bounded: trailers over a client's limit (8 KiB in some languages) would end its whole connection.
  * A defect in a handler never leaks: its caller sees INTERNAL "internal error".
  */
 import {
@@ -19,6 +20,15 @@ import { Cause, Data } from "effect"
 import { StatusSchema } from "#gen/google/rpc/status_pb.ts"
 
 const detailsKey = "grpc-status-details-bin"
+const maxMessageLength = 1024
+/** Details that encode to more than this are left out. */
+export const maxDetailsBytes = 6 * 1024
+
+/** As a trailer can carry it: short, and without half characters, which have no encoding. */
+const sendable = (text: string): string => {
+  const whole = text.length <= maxMessageLength ? text : `${text.slice(0, maxMessageLength - 1)}…`
+  return whole.toWellFormed()
+}
 
 export class GrpcError extends Data.TaggedError("GrpcError")<{
   /** A `grpc.status`. */
@@ -54,8 +64,10 @@ export const toStatus = (cause: Cause.Cause<GrpcError>): grpc.StatusObject => {
   const failure = cause.reasons.find(Cause.isFailReason)
   const metadata = new grpc.Metadata()
   if (failure) {
-    const { code, details, message } = failure.error
-    if (details.length > 0) {
+    const { code, details } = failure.error
+    const message = sendable(failure.error.message)
+    const bytes = details.reduce((sum, { value }) => sum + value.length, 0)
+    if (details.length > 0 && bytes <= maxDetailsBytes) {
       const status = create(StatusSchema, { code, message, details: [...details] })
       metadata.set(detailsKey, Buffer.from(toBinary(StatusSchema, status)))
     }

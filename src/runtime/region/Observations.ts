@@ -4,9 +4,16 @@
  *
  * It is filled again by the agents after every Welcome, so losing it costs time and never correctness; what was
  * concluded from it is in the store. Planners read it, nothing is decided here.
- * Bounded by what hosts may have: `maxHostInterfaces` reports and one acknowledgement per route and host.
+ * Bounded by what hosts may have, whatever an agent says: `maxHostInterfaces` reports and `maxRoutes`
+ * acknowledgements a host; more is not heard. Reports of what is gone matter only until somebody has looked: the
+ * newest are kept.
  */
-import type { Hello, InterfaceReport, RouteReport } from "#protocol/node/NodeMessages.ts"
+import {
+  type Hello,
+  type InterfaceReport,
+  maxHostInterfaces,
+  type RouteReport,
+} from "#protocol/node/NodeMessages.ts"
 
 /** Of a node's last agent that this controller knows. */
 export interface NodeSession {
@@ -27,6 +34,7 @@ export interface RouteName {
 
 interface HostObservation {
   readonly reports: Map<string, InterfaceReport>
+  readonly removed: Map<string, InterfaceReport>
   readonly routes: Map<string, { readonly route: RouteName; readonly acknowledgement: Acknowledgement }>
   readonly withdrawn: Set<string>
   settledRevision: number
@@ -35,6 +43,10 @@ interface HostObservation {
 
 /** Routes that a host withdrew, kept per host, the newest. */
 const maxWithdrawn = 4096
+/** Interfaces that are gone from a host, kept per host, the newest. */
+const maxRemoved = 4096
+/** Of one host: what its dataplane has room for. */
+export const maxRoutes = 1_048_576
 
 export interface Observations {
   readonly report: (node: string, uid: string) => InterfaceReport | undefined
@@ -65,6 +77,7 @@ export const make = (): Observations => {
     if (known === undefined) {
       known = {
         reports: new Map(),
+        removed: new Map(),
         routes: new Map(),
         withdrawn: new Set(),
         settledRevision: 0,
@@ -76,12 +89,22 @@ export const make = (): Observations => {
   }
 
   return {
-    report: (node, uid) => hosts.get(node)?.reports.get(uid),
+    report: (node, uid) => hosts.get(node)?.reports.get(uid) ?? hosts.get(node)?.removed.get(uid),
     acknowledgement: (node, route) => hosts.get(node)?.routes.get(nameOf(route))?.acknowledgement,
     withdrawn: (node, route) => hosts.get(node)?.withdrawn.has(nameOf(route)) ?? false,
     settledRevision: (node) => hosts.get(node)?.settledRevision ?? 0,
     setReport: (node, report) => {
-      host(node).reports.set(report.uid, report)
+      const { removed, reports } = host(node)
+      const { uid } = report
+      removed.delete(uid)
+      if (report.state === "Removed") {
+        reports.delete(uid)
+        removed.set(uid, report)
+        for (const oldest of removed.keys()) {
+          if (removed.size <= maxRemoved) break
+          removed.delete(oldest)
+        }
+      } else if (reports.has(uid) || reports.size < maxHostInterfaces) reports.set(uid, report)
     },
     setRoutes: (node, report) => {
       const { routes, withdrawn } = host(node)
@@ -96,8 +119,10 @@ export const make = (): Observations => {
         const name = nameOf(route)
         touched.push(route)
         withdrawn.delete(name)
-        if (!removed) routes.set(name, { route, acknowledgement: { nextHop, programmedMicros } })
-        else if (routes.delete(name)) withdrawn.add(name)
+        if (!removed) {
+          if (routes.has(name) || routes.size < maxRoutes)
+            routes.set(name, { route, acknowledgement: { nextHop, programmedMicros } })
+        } else if (routes.delete(name)) withdrawn.add(name)
       }
       for (const name of withdrawn) {
         if (withdrawn.size <= maxWithdrawn) break
