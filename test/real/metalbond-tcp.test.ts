@@ -15,6 +15,7 @@ const helloBack2 = "0100040108021001"
 const helloBack3 = "0100040108031001"
 const keepalive = "01000002"
 const subscribe23 = "010002030817"
+const unsubscribe23 = "010002040817"
 const addFrame = "0100200510171a0812040a000000181822120a1020010db8000000000000000000000001"
 const removeFrame = "01002205080110171a0812040a000000181822120a1020010db8000000000000000000000001"
 const natFrame = "0100280510171a081204cb0071071820221a0a1020010db8000000000000000000000003180120800828ff0f"
@@ -33,15 +34,19 @@ interface RawPeer {
   readonly socket: net.Socket
 }
 
-const patience = 10_000
+const patience = 25_000
 
 /** Looks again until it holds or the test's patience ends. */
-const eventually = (what: () => string, holds: (now: string) => boolean): Effect.Effect<void> =>
+const eventually = (
+  what: () => string,
+  holds: (now: string) => boolean,
+  everyMillis = 2,
+): Effect.Effect<void> =>
   Effect.gen(function* () {
     const start = Date.now()
     while (!holds(what())) {
       if (Date.now() - start > patience) throw new Error(`still ${what()}`)
-      yield* Effect.sleep(2)
+      yield* Effect.sleep(everyMillis)
     }
   })
 
@@ -242,8 +247,7 @@ describe("one bad peer loses its own session only", () => {
       good.send(hello("good") + keepalive + subscribe23)
       const announcer = yield* rawPeer(address)
       announcer.send(hello("announcer") + keepalive)
-      // More than the kernel buffers for a peer that does not read.
-      const routes = 160_000
+      const routes = 20_000
       const frames: Array<Buffer> = []
       for (let i = 0; i < routes; i++) {
         const frame = Buffer.from(longFrame, "hex")
@@ -259,9 +263,14 @@ describe("one bad peer loses its own session only", () => {
         () => String(seen),
         (size) => Number(size) >= routes * frames[0]!.length,
       )
+      // It asks for the table again and again: soon more is owed to it than the kernel buffers.
       yield* eventually(
-        () => JSON.stringify([...machine.endings]),
+        () => {
+          if (!stuck.isClosed()) stuck.send(unsubscribe23 + subscribe23)
+          return JSON.stringify([...machine.endings])
+        },
         (endings) => endings === '[["SlowReader",1]]',
+        50,
       )
       assert.isFalse(good.isClosed())
     }).pipe(

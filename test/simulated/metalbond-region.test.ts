@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
+import * as Message from "#protocol/metalbond/Message.ts"
 import { RouteDistribution, type RouteAnnouncement } from "#protocol/metalbond/RouteDistribution.ts"
 import { layerHost, layerNetwork, MemoryNetwork } from "#runtime/metalbond/Memory.ts"
 import {
@@ -286,6 +287,30 @@ describe("a network that fails", () => {
       yield* TestClock.adjust(50)
       assert.strictEqual((yield* host.service.reflectors)[0]?.state, "Established")
       assert.strictEqual(reflector.service.machine.lastId, 2)
+    }),
+  )
+})
+
+describe("a peer that falls silent", () => {
+  const peer = Effect.fnUntraced(function* (...intervals: ReadonlyArray<number>) {
+    const network = yield* MemoryNetwork
+    const connection = yield* network.transport("peer").connect(a)
+    for (const keepaliveSeconds of intervals)
+      connection.write(Message.encode(Message.hello({ keepaliveSeconds })))
+    connection.write(Message.encode(Message.keepalive))
+    return connection
+  })
+  region(
+    "is cut off after 2.5 of its intervals, however long the ones before were",
+    Effect.gen(function* () {
+      const { service } = yield* startReflector(a, { keepaliveSeconds: 60 })
+      yield* peer(1)
+      yield* peer(60, 1)
+      yield* TestClock.adjust(2_499)
+      assert.strictEqual(service.machine.peers.size, 2)
+      yield* TestClock.adjust(1)
+      assert.strictEqual(service.machine.peers.size, 0)
+      assert.deepStrictEqual([...service.machine.endings], [["KeepaliveTimeout", 2]])
     }),
   )
 })

@@ -45,6 +45,9 @@ const maxFramesPerWrite = 1024
 
 interface Link {
   readonly wake: Latch.Latch
+  /** Opened when the deadline came to lie before `sleepsUntilMillis`. */
+  readonly sooner: Latch.Latch
+  sleepsUntilMillis: number
   readonly end: Deferred.Deferred<never, MetalbondError>
 }
 
@@ -61,7 +64,12 @@ const serve = Effect.fnUntraced(function* (
     yield* Effect.logWarning("metalbond peer refused", { peer: connection.remote, reason: peer.reason })
     return
   }
-  const link: Link = { wake: Latch.makeUnsafe(), end: Deferred.makeUnsafe() }
+  const link: Link = {
+    wake: Latch.makeUnsafe(),
+    sooner: Latch.makeUnsafe(),
+    sleepsUntilMillis: Number.NEGATIVE_INFINITY,
+    end: Deferred.makeUnsafe(),
+  }
   links.set(peer.id, link)
 
   const read = Effect.gen(function* () {
@@ -73,6 +81,7 @@ const serve = Effect.fnUntraced(function* (
       decoder = decoded.decoder
       for (const message of decoded.messages) act(Machine.received(machine, peer, message, now))
       wake()
+      if (peer.session.deadlineMillis < link.sleepsUntilMillis) link.sooner.openUnsafe()
       if (decoded.error !== undefined) return yield* decoded.error
     }
   })
@@ -106,8 +115,11 @@ const serve = Effect.fnUntraced(function* (
     while (true) {
       const now = yield* Clock.currentTimeMillis
       const wait = peer.session.deadlineMillis - now
-      if (wait > 0) yield* Effect.sleep(wait)
-      else {
+      if (wait > 0) {
+        link.sooner.closeUnsafe()
+        link.sleepsUntilMillis = peer.session.deadlineMillis
+        yield* Effect.timeoutOption(link.sooner.await, wait)
+      } else {
         act(Machine.peerElapsed(machine, peer, now))
         wake()
         yield* Effect.yieldNow

@@ -89,6 +89,7 @@ const make = Effect.fnUntraced(function* (options: Options) {
 
     const read = Effect.gen(function* () {
       let decoder = emptyDecoder
+      let established = false
       while (true) {
         const chunk = yield* connection.receive
         const now = yield* Clock.currentTimeMillis
@@ -100,6 +101,13 @@ const make = Effect.fnUntraced(function* (options: Options) {
           if (error !== undefined) break
         }
         flush()
+        if (!established && session.peer.phase === "Established") {
+          established = true
+          yield* Effect.logInfo("reflector established", {
+            reflector: session.address,
+            gracefulRestart: session.peer.restart,
+          })
+        }
         error ??= decoded.error
         if (error !== undefined) return yield* error
       }
