@@ -27,7 +27,7 @@ static inline void forward(struct ferrite_engine *engine, struct port *port, str
 		decide(engine, port, interface, buffer);
 		return;
 	}
-	if (maybe_too_big(engine, packet) && too_big(engine, port, interface, buffer))
+	if (maybe_too_big(engine, buffer) && too_big(engine, port, interface, buffer))
 		return;
 	if (flow->kind == FLOW_ENCAP) {
 		tally->encap++;

@@ -92,7 +92,7 @@ static void route(struct ferrite_engine *engine, struct port *port, struct inter
 	else
 		memcpy(flow.target, found->next_hop, 16);
 	flow_insert(&engine->flows, packet->hash, &flow);
-	if (maybe_too_big(engine, packet) && too_big(engine, port, interface, buffer))
+	if (maybe_too_big(engine, buffer) && too_big(engine, port, interface, buffer))
 		return;
 	packet->ip_offset = ETHERNET_LENGTH;
 	if (local) {

@@ -13,11 +13,21 @@ void decide(struct ferrite_engine *engine, struct port *port, struct interface *
 /* A packet that is too long for the path. True: it was dropped and its sender told; false: send it all the same. */
 bool too_big(struct ferrite_engine *engine, struct port *port, struct interface *interface, struct rte_mbuf *buffer);
 
-/* The cheap half of `too_big`. */
-static inline bool maybe_too_big(const struct ferrite_engine *engine, const struct packet *packet)
+/* The length of a super-packet's pieces, from its headers: what a kernel calls "header length" may hold payload. */
+static inline uint32_t piece_length(const struct rte_mbuf *buffer)
 {
+	const struct packet *packet = packet_of(buffer);
+	uint32_t l4 = packet->l4_offset;
+	uint32_t tcp = buffer->data_len >= l4 + TCP_LENGTH ? (packet_data(buffer)[l4 + 12] >> 4) * 4u : TCP_LENGTH;
+	return l4 - ETHERNET_LENGTH + tcp + packet->offload.gso_size;
+}
+
+/* The cheap half of `too_big`, for a frame of a VM. */
+static inline bool maybe_too_big(const struct ferrite_engine *engine, const struct rte_mbuf *buffer)
+{
+	const struct packet *packet = packet_of(buffer);
 	uint32_t length = __builtin_expect(packet->offload.gso == GSO_NONE, 1) ? packet->ip_length :
-		(uint32_t)packet->offload.header_length + packet->offload.gso_size;
+										 piece_length(buffer);
 	return __builtin_expect(length > engine->mtu, 0);
 }
 
