@@ -122,7 +122,7 @@ export const parseDocuments = (
         const [error] = document.errors
         if (error) {
           const deep = error.message.startsWith("Maximum call stack")
-          return refuse(error.pos[0], deep ? tooDeep : error.message)
+          return refuse(error.pos[0], deep ? tooDeep : `is no YAML: ${error.message}`)
         }
         const problem = problemOf(document)
         if (problem) return refuse(problem.at ?? start, problem.message)

@@ -2,9 +2,10 @@
  * `get routes`: the overlay routes as a table. Routes are no resources: they follow from the interfaces, so a watch
  * of them looks again whenever an interface changed.
  */
-import { Console, Effect, Stream } from "effect"
+import { Console, Effect, Schedule, Stream } from "effect"
 import { networkInterfaceKind } from "#protocol/resource/NetworkInterface.ts"
 import type { GatewayClient } from "../gateway/GatewayClient.ts"
+import type { GatewayProblem } from "../gateway/GatewayStatus.ts"
 import { misused } from "./Failure.ts"
 import { type Format, toYaml } from "./Render.ts"
 import * as Table from "./Table.ts"
@@ -52,6 +53,13 @@ const follow = (client: GatewayClient, before: ReadonlyArray<Route>, options: Op
     yield* client.watch({ kind: networkInterfaceKind }).pipe(
       Stream.debounce("50 millis"),
       Stream.mapEffect(() => read(client, options)),
+      // The region is away for a moment: the next look tells what changed meanwhile.
+      Stream.retry(
+        Schedule.spaced("1 second").pipe(
+          Schedule.setInputType<GatewayProblem>(),
+          Schedule.while(({ input }) => input.status === "UNAVAILABLE"),
+        ),
+      ),
       Stream.runForEach((routes) => {
         const next = new Map(routes.map((route) => [rowOf(route).join(" "), route]))
         const gone = [...known.entries()].filter(([key]) => !next.has(key))
