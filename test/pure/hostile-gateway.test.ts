@@ -170,13 +170,7 @@ const selector = fc.oneof(
   ),
 )
 
-const runs = { numRuns: 80 } as const
-
-const property = <A>(
-  arbitrary: fc.Arbitrary<A>,
-  ask: (input: A) => Effect.Effect<void>,
-  numRuns = runs.numRuns,
-) =>
+const property = <A>(arbitrary: fc.Arbitrary<A>, ask: (input: A) => Effect.Effect<void>, numRuns = 80) =>
   Effect.promise(() =>
     fc.assert(
       fc.asyncProperty(arbitrary, (input) => Effect.runPromise(ask(input))),

@@ -49,6 +49,8 @@ export interface Host {
   connected: boolean
   /** Why it does not, for whoever waits for it. */
   disconnectedReason: string
+  /** It has not for so long that its interfaces no longer count as there. */
+  absent: boolean
   /** All desired state up to here is known; 0: none. */
   revision: number
   /** All desired state up to here had its effect. */
@@ -70,6 +72,7 @@ export const make = (underlay: Prefix): Host => ({
   subscribedEpoch: -1,
   connected: false,
   disconnectedReason: "the agent has just started",
+  absent: false,
   revision: 0,
   settledRevision: 0,
   resync: undefined,

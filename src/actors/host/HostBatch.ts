@@ -73,6 +73,7 @@ export const observe = (host: Host, listing: DataplaneListing, fresh: boolean, m
   for (const uid of host.tombstones.keys()) host.untold.add(uid)
   for (const vni of new Set([...tables.programmed.keys(), ...tables.known.keys()])) tables.markVni(vni)
   host.connected = true
+  host.absent = false
 }
 
 /** Nothing is known of the dataplane until it is listed again. Its packets may well still flow. */
@@ -80,6 +81,12 @@ export const disconnected = (host: Host, reason: string): void => {
   host.connected = false
   host.disconnectedReason = reason
   host.asking.clear()
+  for (const uid of host.tables.desired.keys()) host.untold.add(uid)
+}
+
+/** The dataplane was away for long: nobody can say that its packets still flow. */
+export const absent = (host: Host): void => {
+  host.absent = true
   for (const uid of host.tables.desired.keys()) host.untold.add(uid)
 }
 

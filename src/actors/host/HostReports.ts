@@ -23,7 +23,7 @@ export const interfaceReport = (host: Host, uid: string): InterfaceReport | unde
 
   if (desired !== undefined) {
     const { generation } = desired
-    if (there !== undefined && isRealised(host, uid)) {
+    if (there !== undefined && isRealised(host, uid) && !host.absent) {
       const { device, underlayAddress } = there
       const realisedMicros = host.realisedMicros.get(uid) ?? 0
       return { _tag, uid, generation, state: "Realised", underlayAddress, device, realisedMicros }

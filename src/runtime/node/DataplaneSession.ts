@@ -22,6 +22,8 @@ import { type HostRuntime, moment } from "./HostRuntime.ts"
 
 /** How often a silent dataplane is asked whether it is the same, and as the tables say. */
 export const checkMillis = 1000
+/** A dataplane that is away for longer no longer has its interfaces, as far as the region is told. */
+export const absentMillis = 10_000
 
 const backoff: Backoff = { firstMillis: 50, factor: 2, capMillis: 2000, jitter: 0.5 }
 
@@ -35,6 +37,8 @@ interface Known {
   announced: number | undefined
   /** Failures in a row. */
   attempts: number
+  /** Since when it does not answer. */
+  goneSinceMillis: number | undefined
 }
 
 /** Ends only by interruption. */
@@ -44,7 +48,13 @@ export const run = Effect.fnUntraced(function* (
   const { host } = runtime
   const dataplane = yield* Dataplane
   const routes = yield* RouteDistribution
-  const known: Known = { uuid: undefined, undigestible: undefined, announced: undefined, attempts: 0 }
+  const known: Known = {
+    uuid: undefined,
+    undigestible: undefined,
+    announced: undefined,
+    attempts: 0,
+    goneSinceMillis: undefined,
+  }
 
   const list = Effect.gen(function* () {
     const listing = yield* dataplane.listAll
@@ -103,6 +113,7 @@ export const run = Effect.fnUntraced(function* (
     yield* dataplane.connect
     yield* list
     known.attempts = 0
+    known.goneSinceMillis = undefined
     let checkAt = (yield* Clock.currentTimeMillis) + checkMillis
     while (true) {
       yield* serve
@@ -120,6 +131,9 @@ export const run = Effect.fnUntraced(function* (
     if (Cause.hasInterruptsOnly(cause)) return yield* Effect.interrupt
     const reason = describeCause(cause)
     HostBatch.disconnected(host, reason)
+    const now = yield* Clock.currentTimeMillis
+    known.goneSinceMillis ??= now
+    if (now - known.goneSinceMillis >= absentMillis && !host.absent) HostBatch.absent(host)
     runtime.news.ring()
     const delay = backoffMillis(backoff, ++known.attempts, yield* Random.next)
     const log = known.attempts === 1 ? Effect.logWarning : Effect.logDebug
