@@ -131,6 +131,69 @@ describe("the gateway", () => {
     }).pipe(Effect.provide(Region)),
   )
 
+  it.live("refuses a list that is too large for one answer, and tells it as a watch", () =>
+    Effect.gen(function* () {
+      const gateway = yield* start
+      const store = yield* ResourceStore
+      for (let index = 0; index < 40; index++) {
+        const name = `n-${index}`
+        const metadata = { name, namespace: "default", annotations: { note: "x".repeat(250_000) } }
+        const key = { kind: "Network", namespace: "default", name }
+        const value = { apiVersion: "networking.ironcore.dev/v1alpha1", kind: "Network", metadata, spec: {} }
+        yield* store.commit({ writes: [{ _tag: "Put", key, uid: name, labels: {}, references: [], value }] })
+      }
+      const problem = yield* Effect.flip(gateway.list(networks))
+      assert.deepStrictEqual([problem.status, problem.reason], ["RESOURCE_EXHAUSTED", "LIST_TOO_LARGE"])
+      const present = yield* gateway.watch(networks).pipe(
+        Stream.takeUntil(({ type }) => type === WatchResponse_Type.BOOKMARK),
+        Stream.runCount,
+      )
+      assert.strictEqual(present, 41)
+    }).pipe(Effect.provide(Region)),
+  )
+
+  it.live("computes routes from what interfaces report, of one VNI or of all", () =>
+    Effect.gen(function* () {
+      const gateway = yield* start
+      const store = yield* ResourceStore
+      const report = (name: string, vni: number, realised: "True" | "False") => {
+        const key = { kind: "NetworkInterface", namespace: "default", name }
+        const condition = {
+          type: "Realised",
+          status: realised,
+          reason: "R",
+          message: "",
+          lastTransitionTime: "",
+        }
+        const value = {
+          metadata: { name, namespace: "default" },
+          spec: { networkRef: { name: "blue" } },
+          status: {
+            vni,
+            ips: ["10.0.0.2", "fd01::2"],
+            conditions: [condition],
+            attachment: { node: "host-1", underlayAddress: "fd00:f:1::1" },
+          },
+        }
+        return store.commit({ writes: [{ _tag: "Put", key, uid: name, labels: {}, references: [], value }] })
+      }
+      yield* report("nic-a", 201, "True")
+      yield* report("nic-b", 200, "True")
+      yield* report("nic-c", 200, "False")
+      const { routes } = yield* gateway.listRoutes({})
+      assert.deepStrictEqual(
+        routes.map(({ owner, prefix, vni }) => [vni, prefix, owner]),
+        [
+          [200, "10.0.0.2/32", "default/nic-b"],
+          [200, "fd01::2/128", "default/nic-b"],
+          [201, "10.0.0.2/32", "default/nic-a"],
+          [201, "fd01::2/128", "default/nic-a"],
+        ],
+      )
+      assert.strictEqual((yield* gateway.listRoutes({ vni: 201 })).routes.length, 2)
+    }).pipe(Effect.provide(Region)),
+  )
+
   it.live("attaches once: again to the same node is the same answer, another node is refused", () =>
     Effect.gen(function* () {
       const gateway = yield* start

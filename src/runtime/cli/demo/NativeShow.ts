@@ -140,14 +140,17 @@ export const isolation = (nics: Nics): Effect.Effect<ReadonlyArray<Check>> =>
         }),
       ),
     )
-    const mute = yield* Effect.forEach(ipsOf(nics, asker), (address) =>
-      checked(
-        { what: `${other} pings ${asker}`, path: "other network", address },
-        Effect.map(ping(other, address, 2), ({ received, sent }) => ({
-          good: received === 0,
-          result: received === 0 ? "not reached, as it should be" : `${received} of ${sent} answered`,
-        })),
-      ),
+    const mute = yield* Effect.forEach(
+      ipsOf(nics, asker),
+      (address) =>
+        checked(
+          { what: `${other} pings ${asker}`, path: "other network", address },
+          Effect.map(ping(other, address, 2), ({ received, sent }) => ({
+            good: received === 0,
+            result: received === 0 ? "not reached, as it should be" : `${received} of ${sent} answered`,
+          })),
+        ),
+      { concurrency: 2 },
     )
     return [...kept, ...mute]
   })
