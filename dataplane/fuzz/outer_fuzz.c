@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "engine/world.h"
+#include "port/coalesce.h"
 #include "port/link.h"
 #include "port/segment.h"
 #include "target.h"
@@ -72,6 +73,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	(void)segment_packet(buffer, 1600, next, NULL);
 	ASAN_UNPOISON_MEMORY_REGION(end, rest);
 	rte_pktmbuf_free(buffer);
+
+	struct rte_mbuf *burst[3];
+	struct vnet_header plain = {0};
+	for (unsigned i = 0; i < 3; i++) {
+		burst[i] = buffer_of(data, size, &plain);
+		if (i > 0 && size > 100) /* a sequence that may follow, a checksum that may fit */
+			packet_data(burst[i])[67]++;
+	}
+	rte_pktmbuf_free_bulk(burst, coalesce(burst, 3));
 	if (rte_mempool_in_use_count(buffers.small) != 0 || rte_mempool_in_use_count(buffers.big) != 0)
 		abort(); /* a leak */
 	return 0;

@@ -3,7 +3,7 @@
  * As access port it carries a VM's frames with their offloads (the socket speaks virtio-net headers). As uplink it
  * carries the outer packets: it finds the next MAC (port/link.h), and because no kernel device can segment a TCP
  * packet inside IP in IPv6 that it did not make, it cuts and checksums in software (port/segment.h) and sends with one
- * sendmmsg for up to BATCH packets.
+ * sendmmsg for up to BATCH packets. What it receives in one burst it joins again (port/coalesce.h).
  */
 #include "port/port.h"
 
@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "engine/state.h"
+#include "port/coalesce.h"
 #include "port/link.h"
 #include "port/segment.h"
 
@@ -272,19 +273,19 @@ static unsigned eth_receive(struct port *port, struct rte_mbuf **burst, unsigned
 		else
 			rte_pktmbuf_free(buffer);
 	}
-	return count;
+	return port->uplink && count > 1 ? coalesce(burst, count) : count;
 }
 
 static void access_transmit(struct port *port, struct rte_mbuf **burst, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++) {
 		struct vnet_header vnet;
-		struct iovec parts[4] = {{&vnet, VNET_LENGTH}};
+		struct iovec parts[PORT_PARTS + 1] = {{&vnet, VNET_LENGTH}};
 		struct msghdr message = {.msg_iov = parts, .msg_iovlen = 1};
 		offload_write(&packet_of(burst[i])->offload, &vnet, packet_of(burst[i])->ip_offset);
-		for (struct rte_mbuf *at = burst[i]; at != NULL && message.msg_iovlen < 4; at = at->next)
+		for (struct rte_mbuf *at = burst[i]; at != NULL && message.msg_iovlen <= PORT_PARTS; at = at->next)
 			parts[message.msg_iovlen++] = (struct iovec){packet_data(at), at->data_len};
-		if (burst[i]->nb_segs > 3 || sendmsg(port->fd, &message, MSG_DONTWAIT) < 0) {
+		if (burst[i]->nb_segs > PORT_PARTS || sendmsg(port->fd, &message, MSG_DONTWAIT) < 0) {
 			port->counters.tx_drops++;
 			continue;
 		}

@@ -21,6 +21,7 @@
 enum {
 	FERRITE_MAX_PORTS = 4096,
 	PORT_PENDING = 64,
+	PORT_PARTS = 36, /* buffers of one packet that a port takes */
 
 	PORT_GSO = 1,      /* takes super-packets as they are */
 	PORT_CHECKSUM = 2, /* takes partial checksums as they are */

@@ -136,12 +136,12 @@ static void vtap_transmit(struct port *port, struct rte_mbuf **burst, unsigned c
 	for (unsigned i = 0; i < count; i++) {
 		struct rte_mbuf *buffer = burst[i];
 		struct vnet_header vnet;
-		struct iovec parts[4] = {{&vnet, VNET_LENGTH}};
+		struct iovec parts[PORT_PARTS + 1] = {{&vnet, VNET_LENGTH}};
 		int used = 1;
 		offload_write(&packet_of(buffer)->offload, &vnet, packet_of(buffer)->ip_offset);
-		for (struct rte_mbuf *at = buffer; at != NULL && used < 4; at = at->next)
+		for (struct rte_mbuf *at = buffer; at != NULL && used <= PORT_PARTS; at = at->next)
 			parts[used++] = (struct iovec){packet_data(at), at->data_len};
-		if (vtap->dead || buffer->nb_segs > 3) {
+		if (vtap->dead || buffer->nb_segs > PORT_PARTS) {
 			port->counters.tx_drops++;
 		} else if (writev(port->fd, parts, used) < 0) {
 			int code = errno;

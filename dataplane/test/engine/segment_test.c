@@ -1,4 +1,5 @@
 /* Software segmentation, fragmentation and checksums, and neighbour discovery of an eth uplink. */
+#include "port/coalesce.h"
 #include "port/link.h"
 #include "port/segment.h"
 #include "control/check.h"
@@ -135,6 +136,90 @@ static void a_long_packet_that_may_be_fragmented_is(void)
 	rte_pktmbuf_free(buffer);
 }
 
+/* Cuts a packet, makes a buffer of each piece, and lets `change` spoil them before they are joined; how many remain. */
+static unsigned rejoin(bool v4, uint32_t payload, void (*change)(struct rte_mbuf **burst, unsigned count),
+		       struct rte_mbuf *burst[BURST])
+{
+	static uint8_t piece[FRAME_ROOM];
+	struct rte_mbuf *buffer = tcp_packet(v4, payload, 1000);
+	packet_data(buffer)[(v4 ? 60 : 80) + 13] = 0x18;
+	out.count = 0;
+	CHECK(segment_packet(buffer, 1600, next, NULL));
+	unsigned count = out.count < BURST ? out.count : BURST;
+	for (unsigned i = 0; i < count; i++) {
+		burst[i] = rte_pktmbuf_alloc(buffers.small);
+		CHECK(packet_copy_in(burst[i], piece, flatten(&out.pieces[i], piece)));
+		packet_no_offload(packet_of(burst[i]));
+		packet_of(burst[i])->ip_offset = 40;
+	}
+	rte_pktmbuf_free(buffer);
+	if (change != NULL)
+		change(burst, count);
+	return coalesce(burst, count);
+}
+
+static void segments_of_a_burst_become_the_super_packet_again(void)
+{
+	static uint8_t whole[FRAME_ROOM];
+	const uint32_t payloads[] = {1, 1000, 1001, 2999, 30000};
+	for (unsigned i = 0; i < 10; i++) {
+		struct rte_mbuf *burst[BURST];
+		bool v4 = i % 2 == 0;
+		uint32_t payload = payloads[i / 2], l4 = v4 ? 60 : 80;
+		CHECK_NUMBER(rejoin(v4, payload, NULL, burst), 1);
+		uint32_t length = packet_copy_out(burst[0], whole, sizeof whole);
+		CHECK_NUMBER(length, l4 + 32 + payload);
+		CHECK_NUMBER(load16(whole + 4), length - 40);
+		CHECK(memcmp(whole + l4 + 32, plain + l4 + 32, payload) == 0);
+		CHECK_NUMBER(whole[l4 + 13], 0x18);
+		const struct offload *offload = &packet_of(burst[0])->offload;
+		CHECK_NUMBER(offload->gso, payload <= 1000 ? GSO_NONE : v4 ? GSO_TCP4 : GSO_TCP6);
+		if (payload > 1000) {
+			CHECK(offload->gso_size == 1000 && offload->checksum_start == l4 - 40);
+			/* The partial checksum is the pseudo header's: completing it makes it true. */
+			uint64_t sum = checksum_add(0, whole + l4, length - l4);
+			checksum_put(whole + l4 + 16, sum);
+		}
+		CHECK(frame_checks(whole + 40, length - 40));
+		rte_pktmbuf_free(burst[0]);
+	}
+}
+
+static void damage(struct rte_mbuf **burst, unsigned count)
+{
+	packet_data(burst[2])[200] ^= 1;
+}
+
+static void lose(struct rte_mbuf **burst, unsigned count)
+{
+	struct rte_mbuf *second = burst[1];
+	burst[1] = burst[4];
+	burst[4] = second;
+}
+
+static void acknowledge(struct rte_mbuf **burst, unsigned count)
+{
+	uint8_t *tcp = packet_data(burst[3]) + 60;
+	tcp[11]++;
+	checksum_replace16(tcp + 16, (uint16_t)(raw32(tcp + 10)) - 0x100, (uint16_t)raw32(tcp + 10));
+}
+
+static void segments_that_differ_are_not_joined(void)
+{
+	struct rte_mbuf *burst[BURST];
+	const struct { void (*change)(struct rte_mbuf **, unsigned); unsigned remain; } cases[] = {
+		{damage, 3},      /* 0-1, the damaged one, 3-4 */
+		{lose, 4},        /* 0, 4 (the last, short), 2-3, 1 */
+		{acknowledge, 3}, /* 0-2, 3, 4 */
+	};
+	for (unsigned i = 0; i < 3; i++) {
+		unsigned count = rejoin(true, 4500, cases[i].change, burst);
+		CHECK_NUMBER(count, cases[i].remain);
+		rte_pktmbuf_free_bulk(burst, count);
+	}
+	CHECK_NUMBER(rte_mempool_in_use_count(buffers.small), 0);
+}
+
 static void claims_that_cannot_be_are_refused(void)
 {
 	struct rte_mbuf *buffer = tcp_packet(true, 60000, 1);
@@ -194,6 +279,8 @@ int main(void)
 	RUN(a_super_packet_becomes_segments_that_add_up);
 	RUN(a_partial_checksum_is_completed);
 	RUN(a_long_packet_that_may_be_fragmented_is);
+	RUN(segments_of_a_burst_become_the_super_packet_again);
+	RUN(segments_that_differ_are_not_joined);
 	RUN(claims_that_cannot_be_are_refused);
 	RUN(two_links_find_each_other);
 	ferrite_engine_stop(host);
