@@ -39,6 +39,8 @@ const checkFailure = (error: GrpcError): void => {
   assert.isTrue(contract.has(error.code), `${grpc.status[error.code]}: ${error.message}`)
   assert.isNotEmpty(error.message)
   assert.isTrue(error.message.isWellFormed())
+  const detailBytes = error.details.reduce((sum, { value }) => sum + value.length, 0)
+  assert.isBelow(Buffer.byteLength(error.message) + detailBytes, 8 * 1024, "trailers that any client takes")
   if (error.code !== grpc.status.INVALID_ARGUMENT) return
   const { violations } = fromGrpc(error)
   assert.isNotEmpty(violations, error.message)

@@ -3,7 +3,7 @@
  *
  * Handlers fail with it to answer a status; clients fail with it when a call does. Details travel as
  * `google.rpc.Status` in the trailer `grpc-status-details-bin`, which clients in any language can read. Both are
- * bounded: trailers over a client's limit (8 KiB in some languages) would end its whole connection.
+ * bounded: trailers over a client's limit (16 KiB in some languages) would end its whole connection.
  * A defect in a handler never leaks: its caller sees INTERNAL "internal error".
  */
 import {
@@ -20,14 +20,18 @@ import { Cause, Data } from "effect"
 import { StatusSchema } from "#gen/google/rpc/status_pb.ts"
 
 const detailsKey = "grpc-status-details-bin"
-const maxMessageLength = 1024
+const maxMessageBytes = 1024
 /** Details that encode to more than this are left out. */
 export const maxDetailsBytes = 6 * 1024
 
 /** As a trailer can carry it: short, and without half characters, which have no encoding. */
 const sendable = (text: string): string => {
-  const whole = text.length <= maxMessageLength ? text : `${text.slice(0, maxMessageLength - 1)}…`
-  return whole.toWellFormed()
+  const bytes = Buffer.from(text.slice(0, maxMessageBytes + 1))
+  if (bytes.length <= maxMessageBytes) return bytes.toString()
+  return `${bytes
+    .subarray(0, maxMessageBytes - 3)
+    .toString()
+    .replace(/\ufffd+$/, "")}…`
 }
 
 export class GrpcError extends Data.TaggedError("GrpcError")<{
