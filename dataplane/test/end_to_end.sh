@@ -66,6 +66,11 @@ exchange() {
 	grep receiver "$work/out"
 }
 
+settled() { # dhclient asks from the link-local address, which is tentative for a second or two
+	in_space v1 ip -6 addr show dev "fee${id}v1" scope link | grep -q inet6 &&
+		! in_space v1 ip -6 addr show dev "fee${id}v1" tentative | grep -q inet6
+}
+
 lease() { # family, line of the script's environment that must appear
 	printf '#!/bin/sh\nenv >>%s/lease\n' "$work" >"$work/script"
 	chmod +x "$work/script"
@@ -82,6 +87,7 @@ for name in h1 h2; do ip netns add "$(space $name)"; done
 start "wire:$work/wire" "wire:$work/wire"
 exchange wire
 check "wire: a DHCPv4 lease" lease -4 new_ip_address=10.0.0.1
+wait_for settled
 check "wire: a DHCPv6 lease" lease -6 new_ip6_address=2001:db8::1
 clean
 
@@ -89,9 +95,9 @@ for name in h1 h2; do ip netns add "$(space $name)"; done
 ip link add "fee${id}u1" netns "$(space h1)" mtu 1600 type veth peer name "fee${id}u2" netns "$(space h2)" mtu 1600
 for i in 1 2; do ip -n "$(space h$i)" link set "fee${id}u$i" up; done
 start "eth:fee${id}u1" "eth:fee${id}u2"
-in_space h2 timeout 20 tcpdump -n -v -c 6 -i "fee${id}u2" 'ip6 proto 4 or ip6 proto 41' >"$work/tcpdump" 2>&1 &
+in_space h2 timeout 20 tcpdump -l -n -v -c 6 -i "fee${id}u2" 'ip6 proto 4 or ip6 proto 41' >"$work/tcpdump" 2>&1 &
 pids+=($!)
 sleep 1
 exchange eth
-check "eth: the underlay sees IPv4 in IPv6" grep -Eq "next-header IPIP.*$a > $b" "$work/tcpdump"
+check "eth: the underlay sees IPv4 in IPv6" wait_for grep -Eq "next-header IPIP.*$a > $b" "$work/tcpdump"
 exit $failed

@@ -208,13 +208,6 @@ int ferrite_port_close(struct ferrite_engine *engine, uint32_t handle)
 	__atomic_add_fetch(&engine->ports_version, 1, __ATOMIC_ACQ_REL);
 	engine_watch(engine, port, false);
 	engine_quiesce(engine);
-	if (!engine->has_worker) {
-		unsigned kept = 0;
-		for (unsigned i = 0; i < engine->active_count; i++)
-			if (engine->active[i] != port)
-				engine->active[kept++] = engine->active[i];
-		engine->active_count = kept;
-	}
 	port->ops->close(port);
 	return 0;
 }

@@ -55,6 +55,7 @@ struct ferrite_engine {
 
 	/* Worker. */
 	struct port *active[FERRITE_MAX_PORTS];
+	uint32_t active_handles[FERRITE_MAX_PORTS]; /* 0: the uplink */
 	unsigned active_count;
 	struct port *dirty[FERRITE_MAX_PORTS];
 	unsigned dirty_count;

@@ -50,6 +50,7 @@ static void activate(struct ferrite_engine *engine, struct port *port)
 	if (port->active || __atomic_load_n(&port->closing, __ATOMIC_ACQUIRE))
 		return;
 	port->active = true;
+	engine->active_handles[engine->active_count] = port->handle;
 	engine->active[engine->active_count++] = port;
 }
 
@@ -57,9 +58,16 @@ static void activate(struct ferrite_engine *engine, struct port *port)
 static void refresh(struct ferrite_engine *engine)
 {
 	unsigned kept = 0;
-	for (unsigned i = 0; i < engine->active_count; i++)
-		if (!__atomic_load_n(&engine->active[i]->closing, __ATOMIC_ACQUIRE))
-			engine->active[kept++] = engine->active[i];
+	for (unsigned i = 0; i < engine->active_count; i++) {
+		/* By handle: what was closed is freed by now, and a new port may have its address. */
+		uint32_t handle = engine->active_handles[i];
+		struct port *port = handle == 0 ? engine->uplink :
+						  __atomic_load_n(&engine->ports[handle], __ATOMIC_ACQUIRE);
+		if (port == NULL || port != engine->active[i] || !port->active)
+			continue;
+		engine->active[kept] = port;
+		engine->active_handles[kept++] = handle;
+	}
 	engine->active_count = kept;
 	for (uint32_t i = 1; i < FERRITE_MAX_PORTS; i++) {
 		struct port *port = __atomic_load_n(&engine->ports[i], __ATOMIC_ACQUIRE);
@@ -130,6 +138,7 @@ unsigned ferrite_engine_poll(struct ferrite_engine *engine)
 		if (count == 0 && !polls_free(port)) {
 			port->active = false; /* epoll finds it again */
 			engine->active[i] = engine->active[--engine->active_count];
+			engine->active_handles[i] = engine->active_handles[engine->active_count];
 			continue;
 		}
 		i++;

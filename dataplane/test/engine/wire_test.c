@@ -226,6 +226,44 @@ static void a_reader_that_lies_about_its_tail_is_left(void)
 	wire_ring_free(&writer);
 }
 
+static void interfaces_and_routes_change_under_traffic(void)
+{
+	char error[FERRITE_ERROR_TEXT];
+	struct ferrite_engine *host1 = world_engine(1, uplink, 1500), *busy;
+	struct ferrite_engine_config config = {.uplink = uplink, .mtu = 1500, .start_worker = true,
+					       .underlay_prefix = {{0xfd, 0, 0, 0x0f, 0, 2}}};
+	struct vm vm1;
+	CHECK_NUMBER(ferrite_engine_start(&config, &busy, error), 0);
+	world_vm(&vm1, host1, 1, 200, 1);
+	uint64_t delivered = 0;
+	for (unsigned round = 0; round < 400; round++) {
+		struct vm vm2 = {.ipv4 = {10, 0, 0, 2}, .ipv6 = {0x20, 1, [15] = 2}};
+		struct ferrite_interface_config interface = {.vni = 200 + round % 3};
+		uint32_t index;
+		memcpy(interface.ipv4.bytes, vm2.ipv4, 4);
+		/* Nobody takes from this ring: it fills, and what it holds is freed when the port closes. */
+		CHECK_NUMBER(ferrite_port_open(busy, "ring:busy", NULL, &interface.port, error), 0);
+		CHECK_NUMBER(ferrite_interface_add(busy, &interface, &index, &vm2.underlay), 0);
+		world_route(host1, 200, &vm2);
+		struct ferrite_route route = {.key = {.vni = 200 + round % 5, .family = 4, .length = (uint8_t)(round % 33)}};
+		(void)ferrite_route_put(busy, &route, true);
+		for (unsigned i = 0; i < 64; i++) {
+			uint32_t length = frame_udp4(sent, &vm1, vm2.ipv4, 100, (uint8_t)i);
+			CHECK(ring_put(vm1.end, sent, length, NULL));
+			(void)ferrite_engine_poll(host1);
+		}
+		delivered = world_counter(busy, "stage.deliver.packets");
+		CHECK_NUMBER(ferrite_interface_remove(busy, index), 0);
+		CHECK_NUMBER(ferrite_port_close(busy, interface.port), 0);
+		(void)ferrite_route_clear(busy, 200 + round % 5);
+	}
+	CHECK(delivered > 1000);
+	world_vm_leave(&vm1);
+	ferrite_engine_stop(host1);
+	ferrite_engine_stop(busy);
+	CHECK_NUMBER(rte_mempool_in_use_count(buffers.small), 0);
+}
+
 int main(void)
 {
 	(void)snprintf(directory, sizeof directory, "/tmp/fe-eng-wire-test-%d", (int)getpid());
@@ -237,6 +275,7 @@ int main(void)
 	RUN(a_wrong_greeting_is_refused);
 	RUN(a_ring_that_could_shrink_is_not_mapped);
 	RUN(a_reader_that_lies_about_its_tail_is_left);
+	RUN(interfaces_and_routes_change_under_traffic);
 	(void)rmdir(directory);
 	return CHECK_RESULT();
 }
