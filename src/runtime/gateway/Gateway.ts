@@ -41,6 +41,10 @@ const maxListBytes = 8 * 1024 * 1024
 const maxManifestBytes = 1024 * 1024
 const maxCommandIdBytes = 128
 const maxEvents = 64
+/** Of those that reference a resource; who wants all lists them. */
+const maxReferrers = 1024
+/** About 8 MiB of them. */
+const maxRoutes = 50_000
 const uidPattern = /^[0-9A-Za-z-]{1,64}$/
 
 const refuse = (about: string, ...violations: ReadonlyArray<Violation>) =>
@@ -207,6 +211,11 @@ const get = Effect.fn("Gateway.get")(function* (request: { readonly key?: Resour
   return { resource: resourceOf(record.value) }
 })
 
+const tooLarge = (message: string) =>
+  GrpcError.of(grpc.status.RESOURCE_EXHAUSTED, message, [
+    detail(ErrorInfoSchema, { reason: "LIST_TOO_LARGE", domain: "ferrite.dev", metadata: {} }),
+  ])
+
 const list = Effect.fn("Gateway.list")(function* (request: Parameters<typeof checkSelection>[0]) {
   const { kind, namespace, requirements } = yield* checkSelection(request)
   const store = yield* ResourceStore
@@ -216,10 +225,8 @@ const list = Effect.fn("Gateway.list")(function* (request: Parameters<typeof che
   const resources = records.filter(({ labels }) => matches(requirements, labels)).map(resourceOf)
   const bytes = resources.reduce((sum, { json }) => sum + json.length, 0)
   if (bytes > maxListBytes) {
-    return yield* GrpcError.of(
-      grpc.status.RESOURCE_EXHAUSTED,
+    return yield* tooLarge(
       `the list has ${resources.length} resources and more than ${maxListBytes} bytes; narrow it by namespace or labels, or read it by Watch`,
-      [detail(ErrorInfoSchema, { reason: "LIST_TOO_LARGE", domain: "ferrite.dev", metadata: {} })],
     )
   }
   return { resources, revision: BigInt(revision) }
@@ -245,7 +252,7 @@ const describe = Effect.fn("Gateway.describe")(function* (request: {
       count: event.count,
     })),
     references: record.value.references.map(keyMessage),
-    referrers: referrers.map(keyMessage),
+    referrers: referrers.slice(0, maxReferrers).map(keyMessage),
   }
 })
 
@@ -309,6 +316,14 @@ const detach = Effect.fn("Gateway.detach")(function* (request: {
 
 const isRevision = (value: bigint): boolean => value <= BigInt(Number.MAX_SAFE_INTEGER)
 
+const listRoutes = Effect.fn("Gateway.listRoutes")(function* ({ vni }: { readonly vni: number }) {
+  const found = yield* reading(routes(vni))
+  if (found.length > maxRoutes) {
+    return yield* tooLarge(`there are ${found.length} routes; ask for those of one VNI`)
+  }
+  return { routes: found }
+})
+
 /** Adds the service to a server. Reflection and health are the server's to add, once for all its services. */
 export const addTo = (server: grpc.Server): Effect.Effect<void, never, ResourceStore | RegionCommands> =>
   GrpcServer.addService(server, GatewayService, {
@@ -333,5 +348,5 @@ export const addTo = (server: grpc.Server): Effect.Effect<void, never, ResourceS
           return Stream.mapError(watch(selection, Number(request.fromRevision)), toGrpc)
         }),
       ),
-    listRoutes: (request) => reading(Effect.map(routes(request.vni), (all) => ({ routes: all }))),
+    listRoutes,
   })

@@ -584,6 +584,8 @@ export type DescribeResponse = Message<"ferrite.gateway.v1.DescribeResponse"> & 
   references: ResourceKey[];
 
   /**
+   * At most 1,024.
+   *
    * @generated from field: repeated ferrite.gateway.v1.ResourceKey referrers = 4;
    */
   referrers: ResourceKey[];
@@ -651,7 +653,7 @@ export const RouteSchema: GenMessage<Route> = /*@__PURE__*/
  */
 export type ListRoutesRequest = Message<"ferrite.gateway.v1.ListRoutesRequest"> & {
   /**
-   * Zero: all.
+   * Zero: all, if they are at most 50,000.
    *
    * @generated from field: uint32 vni = 1;
    */
