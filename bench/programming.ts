@@ -4,7 +4,7 @@
  *
  * usage: bench/programming.ts [interfaces] [gateway]
  */
-import { Clock, Console, Effect } from "effect"
+import { Clock, Console, Effect, Schedule } from "effect"
 import type { NetworkInterface } from "#protocol/resource/NetworkInterface.ts"
 import * as GatewayClient from "#runtime/gateway/GatewayClient.ts"
 
@@ -44,15 +44,11 @@ const run = Effect.gen(function* () {
       client.get({ key: key("NetworkInterface", name) }),
       ({ resource }) => JSON.parse(resource?.json ?? "{}") as NetworkInterface,
     )
-  const programmed = (name: string): Effect.Effect<NetworkInterface, unknown> =>
-    Effect.flatMap(read(name), (now) =>
-      now.status?.attachment?.programmedMicros === undefined
-        ? Effect.delay(
-            Effect.suspend(() => programmed(name)),
-            "5 millis",
-          )
-        : Effect.succeed(now),
-    )
+  const programmed = (name: string) =>
+    Effect.repeat(read(name), {
+      until: ({ status }) => status?.attachment?.programmedMicros !== undefined,
+      schedule: Schedule.spaced("5 millis"),
+    }).pipe(Effect.andThen(read(name)))
   const indices = Array.from({ length: Number(count) }, (_, index) => index + 1)
   const measure = (what: string, of: ReadonlyArray<number>, concurrency: number) =>
     Effect.gen(function* () {

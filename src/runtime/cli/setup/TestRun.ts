@@ -4,6 +4,7 @@
  */
 import { Clock, Console, Effect } from "effect"
 import { spawn } from "node:child_process"
+import { dirname } from "node:path"
 import { failed } from "../Failure.ts"
 import { repository } from "../Region.ts"
 import * as Table from "../Table.ts"
@@ -29,6 +30,11 @@ const native: Stage = {
 
 const suite = (args: ReadonlyArray<string>): Stage => ({ name: "tests", command: ["vitest", "run", ...args] })
 
+/** Tools of the checkout, on the Node that runs this. */
+const searchPath = [dirname(process.execPath), `${repository}/node_modules/.bin`, process.env["PATH"]].join(
+  ":",
+)
+
 /** Runs a stage with its output on ours; whether it ended with status 0. */
 const runStage = ({ command }: Stage): Effect.Effect<boolean> =>
   Effect.callback((resume) => {
@@ -36,7 +42,7 @@ const runStage = ({ command }: Stage): Effect.Effect<boolean> =>
     const child = spawn(program, args, {
       cwd: repository,
       stdio: ["ignore", "inherit", "inherit"],
-      env: { ...process.env, PATH: `${repository}/node_modules/.bin:${process.env["PATH"] ?? ""}` },
+      env: { ...process.env, PATH: searchPath },
     })
     child.once("error", (error) => {
       process.stderr.write(`${program}: ${error.message}\n`)
