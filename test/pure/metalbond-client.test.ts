@@ -155,6 +155,39 @@ describe("a session of the client", () => {
     hear("a", Message.announce(wire("10.0.0.8/32", "fd00::8")))
     assert.deepStrictEqual(news(), ["10.0.0.8/32 -> fd00::8"])
   })
+  it("subscribes anew to a VNI that left and came back between two writes", () => {
+    for (const reflectorRestarts of [true, false]) {
+      const { client, said, hear, establish, news } = setup({}, reflectorRestarts)
+      const learnt = Message.announce(wire("10.0.0.7/32", "fd00::7"))
+      Client.subscribe(client, new Set([23]))
+      establish("a")
+      assert.deepStrictEqual(said("a"), ["SUBSCRIBE 23"])
+      hear("a", learnt)
+      assert.deepStrictEqual(news(), ["10.0.0.7/32 -> fd00::7"])
+      Client.subscribe(client, new Set())
+      Client.subscribe(client, new Set([23]))
+      // What comes in between is of the old subscription.
+      hear("a", Message.announce(wire("10.0.0.8/32", "fd00::8")))
+      if (reflectorRestarts) hear("a", Message.endOfTable(23))
+      assert.isFalse(Client.isLevel(client, 23))
+      assert.deepStrictEqual(said("a"), ["UNSUBSCRIBE 23", "KEEPALIVE", "SUBSCRIBE 23"])
+      assert.deepStrictEqual(said("a"), [])
+      hear("a", Message.keepalive)
+      hear("a", learnt)
+      assert.deepStrictEqual(news(), ["10.0.0.7/32 -> fd00::7"])
+    }
+  })
+  it("ends a subscription once, however often it left before the next write", () => {
+    const { client, said, establish } = setup()
+    Client.subscribe(client, new Set([23]))
+    establish("a")
+    said("a")
+    for (const vnis of [[], [23], []]) Client.subscribe(client, new Set(vnis))
+    assert.deepStrictEqual(said("a"), ["UNSUBSCRIBE 23", "KEEPALIVE"])
+    Client.subscribe(client, new Set([24]))
+    Client.subscribe(client, new Set())
+    assert.deepStrictEqual(said("a"), [])
+  })
 })
 
 describe("the client's peer", () => {
@@ -218,20 +251,6 @@ describe("the client's peer", () => {
       ["5000 x HelloTimeout"],
     )
   })
-  it("counts a v1 reflector as level some time after Established", () => {
-    const answered = [3_000, 6_000, 9_000, 12_000].flatMap((now) => [
-      [now, elapsed] as const,
-      [now, heard(Message.keepalive)] as const,
-    ])
-    const { lines } = play([
-      [0, { _tag: "Opened" }],
-      [0, heard(Message.hello({ keepaliveSeconds: 3, isServer: true }))],
-      [0, heard(Message.keepalive)],
-      ...answered,
-      [15_000, elapsed],
-    ])
-    assert.strictEqual(lines.at(-1), "15000 Settled")
-  })
 })
 
 describe("the table", () => {
@@ -274,6 +293,34 @@ describe("the table", () => {
     hear("a", Message.announce(wire("10.0.0.1/32", "fd00::1")), 100_000)
     hear("a", Message.endOfTable(23), 100_000)
     assert.deepStrictEqual(news(), ["10.0.0.2/32 -> nobody"])
+  })
+  it("is level with a v1 reflector some time after each SUBSCRIBE, however late that was told", () => {
+    const { client, hear, news, said, session, establish } = setup({}, false)
+    Client.subscribe(client, new Set([23]))
+    establish("a")
+    said("a")
+    hear("a", Message.announce(wire("10.0.0.1/32", "fd00::1")))
+    news()
+    Client.ended(client, session("a"), lost, 0)
+    assert.strictEqual(Client.nextDue(session("a")), Number.POSITIVE_INFINITY)
+    const alive = (now: number) => {
+      Client.elapsed(client, session("a"), now)
+      hear("a", Message.keepalive, now)
+      return [23, 24].filter((vni) => Client.isLevel(client, vni))
+    }
+    establish("a", 0)
+    for (const now of [3_000, 6_000, 9_000]) assert.deepStrictEqual(alive(now), [])
+    // A paced writer may be this late.
+    said("a", 9_000)
+    Client.subscribe(client, new Set([23, 24]))
+    said("a", 12_000)
+    for (const now of [12_000, 15_000, 18_000, 21_000, 23_999]) assert.deepStrictEqual(alive(now), [])
+    assert.strictEqual(Client.nextDue(session("a")), 24_000)
+    assert.deepStrictEqual(news(), [])
+    assert.deepStrictEqual(alive(24_000), [23])
+    assert.deepStrictEqual(news(), ["10.0.0.1/32 -> nobody"])
+    assert.deepStrictEqual(alive(26_999), [23])
+    assert.deepStrictEqual(alive(27_000), [23, 24])
   })
   it("drops the routes of a reflector that does not come back in time", () => {
     const { client, hear, news, session } = both()

@@ -195,6 +195,14 @@ class Region {
     }
   }
 
+  /** Time passes as it does where connections live: all that was said arrives. */
+  exchange(times: number): void {
+    for (let round = 0; round < times; round++) {
+      this.advance(3)
+      for (const host of this.hosts) for (const address of host.links.keys()) this.deliver(host, address, 1e6)
+    }
+  }
+
   consume(host: Host): void {
     for (const { vni, prefix, nextHops } of RouteClient.takeNews(host.client, host.reader).changes) {
       const key = `${vni} ${prefix}`
@@ -250,6 +258,7 @@ type Event =
   | { readonly do: "restart host" | "consume"; readonly host: number }
   | { readonly do: "restart reflector"; readonly reflector: number }
   | { readonly do: "advance"; readonly seconds: number }
+  | { readonly do: "exchange"; readonly times: number }
 
 const index = fc.nat(3)
 const anyEvent: fc.Arbitrary<Event> = fc.oneof(
@@ -285,6 +294,10 @@ const anyEvent: fc.Arbitrary<Event> = fc.oneof(
       reflector: index,
       bytes: fc.oneof(fc.nat(60), fc.constant(1e6)),
     }),
+  },
+  {
+    weight: 6,
+    arbitrary: fc.record({ do: fc.constant("exchange" as const), times: fc.nat(6) }),
   },
   { weight: 2, arbitrary: fc.record({ do: fc.constant("consume" as const), host: index }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("restart host" as const), host: index }) },
@@ -325,6 +338,8 @@ const play = (region: Region, event: Event): void => {
       return region.startReflector(reflector)
     case "advance":
       return region.advance(event.seconds)
+    case "exchange":
+      return region.exchange(event.times)
   }
 }
 
@@ -358,7 +373,8 @@ describe("once all is connected and quiet", () => {
                 .sort(),
               `${host.name}: what its reader applied`,
             )
-            for (const vni of host.client.subscribed) assert.isTrue(RouteClient.isLevel(host.client, vni))
+            for (const vni of host.client.subscribed)
+              assert.isTrue(RouteClient.isLevel(host.client, vni), `${host.name}: level with ${vni}`)
           }
           for (const reflector of region.reflectors.values()) {
             assert.strictEqual(

@@ -25,8 +25,6 @@ export interface Config {
   /** 0: speak v1 only; HELLO then carries neither this nor the originator. */
   readonly restartSeconds: number
   readonly originator: string
-  /** With a v1 reflector, which has no end-of-table: this long after Established its table counts as complete. */
-  readonly settleMillis: number
 }
 
 export interface State {
@@ -36,7 +34,6 @@ export interface State {
   readonly restart: boolean
   readonly deadlineMillis: number
   readonly nextKeepaliveMillis: number
-  readonly settleAtMillis: number
   readonly sent: number
   readonly answered: number
 }
@@ -54,8 +51,6 @@ export type Action =
   | { readonly _tag: "Announced"; readonly route: Route }
   | { readonly _tag: "Withdrawn"; readonly route: Route }
   | { readonly _tag: "Level"; readonly vni: number }
-  /** Of a v1 reflector: every VNI counts as complete. */
-  | { readonly _tag: "Settled" }
   | { readonly _tag: "Close"; readonly error: MetalbondError }
 
 const never = Number.POSITIVE_INFINITY
@@ -66,14 +61,12 @@ export const initial: State = {
   restart: false,
   deadlineMillis: never,
   nextKeepaliveMillis: never,
-  settleAtMillis: never,
   sent: 0,
   answered: 0,
 }
 
 /** When `Elapsed` is due next, milliseconds of the Clock. */
-export const nextDue = (state: State): number =>
-  Math.min(state.deadlineMillis, state.nextKeepaliveMillis, state.settleAtMillis)
+export const nextDue = (state: State): number => Math.min(state.deadlineMillis, state.nextKeepaliveMillis)
 
 type Step = readonly [State, ReadonlyArray<Action>]
 const none: ReadonlyArray<Action> = []
@@ -93,17 +86,8 @@ const elapsed = (config: Config, state: State, now: number): Step => {
         ? metalbondError("HelloTimeout", `no HELLO within ${config.helloTimeoutMillis} ms`)
         : metalbondError("KeepaliveTimeout", `silent for ${state.keepaliveSeconds * timeoutIntervals} s`),
     )
-  const actions: Array<Action> = []
-  let next = state
-  if (now >= next.nextKeepaliveMillis) {
-    next = probe({ ...next, nextKeepaliveMillis: now + next.keepaliveSeconds * 1000 })
-    actions.push(send(keepalive))
-  }
-  if (now >= next.settleAtMillis) {
-    next = { ...next, settleAtMillis: never }
-    actions.push({ _tag: "Settled" })
-  }
-  return [next, actions]
+  if (now < state.nextKeepaliveMillis) return [state, none]
+  return [probe({ ...state, nextKeepaliveMillis: now + state.keepaliveSeconds * 1000 }), [send(keepalive)]]
 }
 
 const received = (config: Config, state: State, message: Message, now: number): Step => {
@@ -128,14 +112,7 @@ const received = (config: Config, state: State, message: Message, now: number): 
     case "Keepalive": {
       const answered = { ...next, answered: next.answered + 1 }
       if (state.phase !== "HelloReceived") return [answered, none]
-      return [
-        {
-          ...answered,
-          phase: "Established",
-          settleAtMillis: state.restart ? never : now + config.settleMillis,
-        },
-        [{ _tag: "Established" }],
-      ]
+      return [{ ...answered, phase: "Established" }, [{ _tag: "Established" }]]
     }
     case "Update":
       return [next, [{ _tag: message.remove ? "Withdrawn" : "Announced", route: message.route }]]

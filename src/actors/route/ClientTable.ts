@@ -118,18 +118,18 @@ export const hold = (table: ClientTable, reflector: string, untilMillis: number)
       if (source.staleUntilMillis === live) source.staleUntilMillis = untilMillis
 }
 
-/** Ends stale sources of a reflector: those of a VNI (it is level), those whose hold is over at `now`, or all. */
+/** Ends stale sources of a reflector: those of a VNI (it is level), or those whose hold is over at `now`. */
 export const sweep = (
   table: ClientTable,
   reflector: string,
-  which: { readonly vni: number } | { readonly now: number } | "all",
+  which: { readonly vni: number } | { readonly now: number },
 ): ReadonlyArray<Touched> => {
   const touched: Array<Touched> = []
   for (const [vni, routes] of table.sources.get(reflector) ?? []) {
-    if (which !== "all" && "vni" in which && which.vni !== vni) continue
+    if ("vni" in which && which.vni !== vni) continue
     for (const [key, source] of routes) {
       if (source.staleUntilMillis === live) continue
-      if (which !== "all" && "now" in which && source.staleUntilMillis > which.now) continue
+      if ("now" in which && source.staleUntilMillis > which.now) continue
       const change = drop(table, vni, routes, key)
       if (change !== undefined) touched.push(change)
     }

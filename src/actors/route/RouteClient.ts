@@ -10,12 +10,14 @@
  * before removals, so a replaced hop overlaps instead of leaving a gap.
  *
  * Level. A VNI of a session is level when the reflector said END_OF_TABLE for it; with a v1 reflector, when
- * `settleMillis` passed. Stale routes are swept then. The client itself says END_OF_TABLE 0 only once
- * `announce` was called: a host that starts anew must not have its held routes swept before it knows them.
+ * `settleMillis` passed since it was told SUBSCRIBE. Stale routes are swept then. The client itself says
+ * END_OF_TABLE 0 only once `announce` was called: a host that starts anew must not have its held routes swept
+ * before it knows them.
  *
  * UNSUBSCRIBE is followed by a KEEPALIVE; until that is answered, updates of the VNI are of the old
- * subscription and ignored, even if it is subscribed again meanwhile. A v1 reflector of the existing kind also
- * forgets our announcements in that VNI, so those are told again.
+ * subscription and ignored, even if it is subscribed again meanwhile. It is said even if the VNI came back
+ * before the reflector took it: our table of the VNI is gone, and only a new subscription brings it again. A v1
+ * reflector of the existing kind also forgets our announcements in that VNI, so those are told again.
  */
 import { Result } from "effect"
 import { type MetalbondError, metalbondError } from "#protocol/metalbond/MetalbondError.ts"
@@ -98,7 +100,12 @@ export const subscribe = (client: RouteClient, vnis: ReadonlySet<number>): void 
         reader.dirty.delete(vni)
         reader.level.delete(vni)
       }
-      for (const session of client.sessions.values()) session.level.delete(vni)
+      for (const session of client.sessions.values()) {
+        session.level.delete(vni)
+        session.settling.delete(vni)
+        // Only a new subscription brings back what is forgotten here.
+        if (session.toldVnis.delete(vni)) session.leftVnis.add(vni)
+      }
     }
   client.subscribed = new Set(vnis)
   replan(client)
@@ -109,6 +116,7 @@ export const opened = (client: RouteClient, session: Session, now: number): void
   session.control = []
   session.toldRoutes.clear()
   session.toldVnis.clear()
+  session.leftVnis.clear()
   session.toldEnd = false
   session.retell.clear()
   session.plan = undefined
@@ -127,8 +135,16 @@ export const received = (
 ): MetalbondError | undefined => stepPeer(client, session, { _tag: "Received", message }, now)
 
 /** Time has come for `nextDue`; an error when the session must end. */
-export const elapsed = (client: RouteClient, session: Session, now: number): MetalbondError | undefined =>
-  stepPeer(client, session, { _tag: "Elapsed" }, now)
+export const elapsed = (client: RouteClient, session: Session, now: number): MetalbondError | undefined => {
+  const error = stepPeer(client, session, { _tag: "Elapsed" }, now)
+  if (error !== undefined) return error
+  for (const [vni, atMillis] of session.settling) {
+    if (atMillis > now) break
+    session.settling.delete(vni)
+    level(client, session, vni)
+  }
+  return undefined
+}
 
 /** The connection is over, or was never made. */
 export const ended = (client: RouteClient, session: Session, error: MetalbondError, now: number): void => {
@@ -136,6 +152,7 @@ export const ended = (client: RouteClient, session: Session, error: MetalbondErr
   session.peer = { ...ClientPeer.initial, phase: error.reason === "Shutdown" ? "Closed" : "Retry" }
   session.reason = error.message
   session.level.clear()
+  session.settling.clear()
   if (wasEstablished) {
     const end = now + client.config.holdMillis
     ClientTable.hold(client.table, session.address, end)
@@ -149,7 +166,11 @@ export const connecting = (session: Session): void => {
 }
 
 /** When `elapsed` is due, milliseconds of the Clock; infinity when nothing waits. */
-export const nextDue = (session: Session): number => ClientPeer.nextDue(session.peer)
+export const nextDue = (session: Session): number => {
+  for (const atMillis of session.settling.values())
+    return Math.min(atMillis, ClientPeer.nextDue(session.peer))
+  return ClientPeer.nextDue(session.peer)
+}
 
 /** When the next hold of this reflector's routes ends. */
 export const nextHoldEnd = (session: Session): number => session.holdEnds[0] ?? Number.POSITIVE_INFINITY
@@ -184,11 +205,7 @@ const stepPeer = (
           touch(client, [ClientTable.remove(client.table, session.address, action.route)])
         break
       case "Level":
-        if (isCurrent(client, session, action.vni)) level(client, session, [action.vni])
-        break
-      case "Settled":
-        level(client, session, [...session.toldVnis])
-        touch(client, ClientTable.sweep(client.table, session.address, "all"))
+        if (isCurrent(client, session, action.vni)) level(client, session, action.vni)
         break
       case "Close":
         return action.error
@@ -206,12 +223,10 @@ const isCurrent = (client: RouteClient, session: Session, vni: number): boolean 
   return true
 }
 
-const level = (client: RouteClient, session: Session, vnis: ReadonlyArray<number>): void => {
-  for (const vni of vnis) {
-    session.level.add(vni)
-    touch(client, ClientTable.sweep(client.table, session.address, { vni }))
-  }
-  announceLevel(client, vnis)
+const level = (client: RouteClient, session: Session, vni: number): void => {
+  session.level.add(vni)
+  touch(client, ClientTable.sweep(client.table, session.address, { vni }))
+  announceLevel(client, [vni])
 }
 
 export const reflectors = (client: RouteClient): ReadonlyArray<ReflectorState> =>

@@ -9,6 +9,8 @@ import * as ClientTable from "./ClientTable.ts"
 export interface Config extends ClientPeer.Config {
   /** `[host]:port` each; at most 16. */
   readonly reflectors: ReadonlyArray<string>
+  /** With a v1 reflector, which has no end-of-table: this long after SUBSCRIBE its table of a VNI counts as complete. */
+  readonly settleMillis: number
   readonly holdMillis: number
 }
 
@@ -24,6 +26,8 @@ export interface Session {
   /** What the reflector was told in this connection. */
   readonly toldRoutes: Map<string, Route>
   readonly toldVnis: Set<number>
+  /** Told VNIs whose table was forgotten: UNSUBSCRIBE is due, even if they are wanted again. */
+  readonly leftVnis: Set<number>
   toldEnd: boolean
   /** Told routes that a v1 reflector may have forgotten. */
   readonly retell: Set<string>
@@ -32,6 +36,8 @@ export interface Session {
   /** VNI -> count of answered KEEPALIVEs before which its updates are old. */
   readonly barriers: Map<number, number>
   readonly level: Set<number>
+  /** VNI -> when it counts as level, ascending; of a v1 reflector only. */
+  readonly settling: Map<number, number>
   /** Ends of holds, ascending. */
   readonly holdEnds: Array<number>
 }
@@ -84,11 +90,13 @@ export const make = (config: Config): RouteClient => ({
         control: [],
         toldRoutes: new Map(),
         toldVnis: new Set(),
+        leftVnis: new Set(),
         toldEnd: false,
         retell: new Set(),
         plan: undefined,
         barriers: new Map(),
         level: new Set(),
+        settling: new Map(),
         holdEnds: [],
       },
     ]),

@@ -16,8 +16,7 @@ export const replan = (client: RouteClient): void => {
 
 const makePlan = (client: RouteClient, session: Session): ReadonlyArray<Step> => {
   const steps: Array<Step> = []
-  for (const vni of session.toldVnis)
-    if (!client.subscribed.has(vni)) steps.push({ _tag: "Unsubscribe", vni })
+  for (const vni of session.leftVnis) steps.push({ _tag: "Unsubscribe", vni })
   for (const vni of client.subscribed) if (!session.toldVnis.has(vni)) steps.push({ _tag: "Subscribe", vni })
   if (client.desired === undefined) return steps
   for (const [key, route] of client.desired)
@@ -49,11 +48,11 @@ const perform = (
   switch (step._tag) {
     case "Subscribe":
       session.toldVnis.add(step.vni)
+      if (!session.peer.restart) session.settling.set(step.vni, now + client.config.settleMillis)
       frames.push(Message.encode(Message.subscribe(step.vni)))
       return
     case "Unsubscribe":
-      session.toldVnis.delete(step.vni)
-      session.level.delete(step.vni)
+      session.leftVnis.delete(step.vni)
       frames.push(Message.encode(Message.unsubscribe(step.vni)))
       session.peer = ClientPeer.step(client.config, session.peer, { _tag: "Probe" }, now)[0]
       frames.push(Message.encode(Message.keepalive))
