@@ -116,12 +116,25 @@ const struct route_entry *route_find(const struct route_table *table, const stru
 	return route_exact(table, key->vni, key->family, key->length, high, low);
 }
 
-/* Where the entry with this hash is, or with `index` 0 a free slot: primary bucket first, then the emptier. */
+static unsigned bucket_free(const struct route_bucket *bucket)
+{
+	unsigned count = 0;
+	for (unsigned i = 0; i < 8; i++)
+		count += bucket->entries[i] == 0 && bucket->tags[i] == 0;
+	return count;
+}
+
+/* Where the entry with this hash is, or with `index` 0 a free slot: in the emptier of the key's two buckets, which
+ * keeps both from filling up long before the table is full. */
 static uint32_t *slot_of(const struct route_table *table, uint64_t hash, uint32_t index, uint16_t **tag)
 {
-	uint32_t at[2] = { (uint32_t)hash & (ROUTE_BUCKETS - 1), (uint32_t)(hash >> 24) & (ROUTE_BUCKETS - 1) };
+	struct route_bucket *choices[2] = {
+		&table->buckets[(uint32_t)hash & (ROUTE_BUCKETS - 1)],
+		&table->buckets[(uint32_t)(hash >> 24) & (ROUTE_BUCKETS - 1)],
+	};
+	unsigned first = index == 0 && bucket_free(choices[1]) > bucket_free(choices[0]);
 	for (unsigned choice = 0; choice < 2; choice++) {
-		struct route_bucket *bucket = &table->buckets[at[choice]];
+		struct route_bucket *bucket = choices[first ^ choice];
 		for (unsigned i = 0; i < 8; i++) {
 			if (bucket->entries[i] == index && (index != 0 || bucket->tags[i] == 0)) {
 				*tag = &bucket->tags[i];

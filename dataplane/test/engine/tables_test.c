@@ -166,6 +166,26 @@ static void host_bits_of_a_route_are_masked(void)
 	free(rcu);
 }
 
+static void a_table_takes_as_many_routes_as_it_says(void)
+{
+	static struct route_table table;
+	struct rte_rcu_qsbr *rcu = aligned_alloc(64, 4096);
+	(void)rte_rcu_qsbr_init(rcu, 1);
+	CHECK_NUMBER(route_table_init(&table, rcu, 7, FERRITE_MAX_ROUTES), 0);
+	struct ferrite_route route = {.key = {.vni = 5, .family = 4, .length = 32}};
+	unsigned refused = 0;
+	for (uint32_t i = 0; i < FERRITE_MAX_ROUTES; i++) {
+		uint32_t address = __builtin_bswap32(i + (10u << 24));
+		memcpy(route.key.prefix, &address, 4);
+		refused += route_put(&table, &route, false) != 0;
+	}
+	CHECK_NUMBER(refused, 0);
+	route.key.prefix[0] = 200;
+	CHECK_NUMBER(route_put(&table, &route, false), -ENOSPC);
+	route_table_free(&table);
+	free(rcu);
+}
+
 static void make_flow(struct flow_entry *entry, uint32_t number, bool wide, uint32_t epoch)
 {
 	*entry = (struct flow_entry){.context = flow_context(1, wide ? 6 : 4, 17), .ports = number, .epoch = epoch};
@@ -234,6 +254,7 @@ int main(void)
 	RUN(a_checksum_is_that_of_the_slow_sum_at_any_length_and_split);
 	RUN(routes_answer_as_a_linear_model_does);
 	RUN(host_bits_of_a_route_are_masked);
+	RUN(a_table_takes_as_many_routes_as_it_says);
 	RUN(a_flow_is_found_until_its_epoch_passes);
 	RUN(a_full_table_loses_what_was_not_used_for_longest);
 	return CHECK_RESULT();
