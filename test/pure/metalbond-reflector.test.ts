@@ -395,6 +395,52 @@ describe("subscriptions", () => {
       patient,
     )
   })
+  it("take along what was not sent yet, of their VNI only", () => {
+    const reflector = Machine.make({ ...Machine.defaults, startupMillis: 0 }, 0)
+    const [announcer, reader] = ["announcer", "reader"].map((name) => {
+      const peer = Machine.opened(reflector, name, 0)
+      assert("session" in peer)
+      Machine.received(
+        reflector,
+        peer,
+        Message.hello({ keepaliveSeconds: 5, restartSeconds: 60, originator: name }),
+        0,
+      )
+      Machine.received(reflector, peer, Message.keepalive, 0)
+      Machine.take(peer, 100)
+      return peer
+    }) as [Machine.Peer, Machine.Peer]
+    const gone = route(23, "10.0.0.1/32", "fd00::1")
+    Machine.received(reflector, announcer, Message.announce(gone), 0)
+    Machine.received(reflector, announcer, Message.announce(route(24, "10.0.0.2/32", "fd00::1")), 0)
+    Machine.received(reflector, reader, Message.subscribe(24), 0)
+    Machine.received(reflector, reader, Message.subscribe(23), 0)
+    Machine.received(reflector, reader, Message.unsubscribe(23), 0)
+    Machine.received(reflector, announcer, Message.withdraw(gone), 0)
+    assert.deepStrictEqual(
+      Message.decodeChunk(emptyDecoder, Machine.take(reader, 100)!).messages.map((message) =>
+        Message.format(message),
+      ),
+      ["ADD 24 10.0.0.2/32 via fd00::1", "END_OF_TABLE 24"],
+    )
+    assert.isUndefined(Machine.take(reader, 100))
+  })
+  it("do not keep own routes that a dump showed", () => {
+    const reflector = converse(
+      `${v1("1")}
+      1> ADD 23 10.0.0.1/32 via fd00::1
+      1> SUBSCRIBE 23
+      1< ADD 23 10.0.0.1/32 via fd00::1
+      1> UNSUBSCRIBE 23
+      1> REMOVE 23 10.0.0.1/32 via fd00::1
+    `,
+      patient,
+    )
+    assert.deepStrictEqual(
+      [...reflector.peers.values()].map(({ shownOwn }) => shownOwn.size),
+      [0],
+    )
+  })
   it("leave nothing behind", () => {
     const reflector = converse(
       `${v1("1")}${named("2", "host-2")}
@@ -523,6 +569,18 @@ describe("graceful restart", () => {
       1< END_OF_TABLE 23
       2> SUBSCRIBE 23
       2< END_OF_TABLE 23
+    `,
+      { ...patient, startupMillis: 15_000 },
+    )
+  })
+  it("says no END_OF_TABLE of a VNI that was unsubscribed before that", () => {
+    converse(
+      `${named("1", "host-1")}
+      1> SUBSCRIBE 23
+      1> SUBSCRIBE 24
+      1> UNSUBSCRIBE 23
+      -- 15 s
+      1< END_OF_TABLE 24
     `,
       { ...patient, startupMillis: 15_000 },
     )

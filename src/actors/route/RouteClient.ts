@@ -197,15 +197,15 @@ const stepPeer = (
         session.plan = undefined
         break
       case "Announced":
-        if (isCurrent(client, session, action.route.vni))
+        if (isCurrent(session, action.route.vni))
           touch(client, [ClientTable.add(client.table, session.address, action.route)])
         break
       case "Withdrawn":
-        if (isCurrent(client, session, action.route.vni))
+        if (isCurrent(session, action.route.vni))
           touch(client, [ClientTable.remove(client.table, session.address, action.route)])
         break
       case "Level":
-        if (isCurrent(client, session, action.vni)) level(client, session, action.vni)
+        if (isCurrent(session, action.vni)) level(client, session, action.vni)
         break
       case "Close":
         return action.error
@@ -214,8 +214,8 @@ const stepPeer = (
 }
 
 /** Whether an update of a VNI belongs to its present subscription. */
-const isCurrent = (client: RouteClient, session: Session, vni: number): boolean => {
-  if (!client.subscribed.has(vni) || !session.toldVnis.has(vni)) return false
+const isCurrent = (session: Session, vni: number): boolean => {
+  if (!session.toldVnis.has(vni)) return false
   const barrier = session.barriers.get(vni)
   if (barrier === undefined) return true
   if (session.peer.answered < barrier) return false

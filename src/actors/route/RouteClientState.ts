@@ -25,6 +25,7 @@ export interface Session {
   control: Array<Uint8Array>
   /** What the reflector was told in this connection. */
   readonly toldRoutes: Map<string, Route>
+  /** Those of them that still hold: a VNI that the client leaves goes at once. */
   readonly toldVnis: Set<number>
   /** Told VNIs whose table was forgotten: UNSUBSCRIBE is due, even if they are wanted again. */
   readonly leftVnis: Set<number>
