@@ -300,4 +300,48 @@ describe("first light, simulated", () => {
         }),
       ),
   )
+
+  it.effect("a controller that has just started knows who else is in a network", () =>
+    provided(
+      Effect.gen(function* () {
+        const region = yield* lit()
+        yield* region.controller.start
+        yield* TestClock.adjust("5 seconds")
+        const commands = yield* region.commands
+        yield* soon(commands.detach({ namespace: "default", name: "nic-c" }, options))
+        yield* TestClock.adjust("5 seconds")
+        yield* region.attach("nic-c", "host-2")
+        yield* settle
+        const { status } = yield* region.read("nic-c")
+        const programmed = status?.conditions?.find(({ type }) => type === "Programmed")
+        assert.strictEqual(programmed?.message, "routed by host-1")
+      }),
+    ),
+  )
+
+  it.effect("a node that is to be deleted stays as long as its agent does, whatever restarts", () =>
+    provided(
+      Effect.gen(function* () {
+        const region = yield* lit()
+        const before = (yield* region.read("nic-c")).status?.attachment
+        const node = Effect.map(
+          region.find("Node", "host-2"),
+          Option.map(({ uid }) => uid),
+        )
+        const uid = yield* node
+        const commands = yield* region.commands
+        yield* soon(commands.delete({ kind: "Node", namespace: "", name: "host-2" }, options))
+        for (const process of [region.controller, region.host("host-2").agent]) {
+          yield* process.start
+          yield* TestClock.adjust("30 seconds")
+          assert.isTrue(yield* region.vms.a.ping("10.0.0.3"))
+        }
+        assert.deepStrictEqual(yield* node, uid)
+        assert.strictEqual((yield* region.read("nic-c")).status?.attachment?.device, before?.device)
+        yield* region.host("host-2").agent.stop
+        yield* TestClock.adjust("30 seconds")
+        assert.isTrue(Option.isNone(yield* node), "gone with its agent")
+      }),
+    ),
+  )
 })

@@ -177,4 +177,19 @@ describe("a region's actors", () => {
       assert.strictEqual(yield* store.revision, revision)
     }).pipe(Effect.provide(region())),
   )
+
+  it.effect("a command under the id of another is done, not answered with what that one did", () =>
+    Effect.gen(function* () {
+      const commands = yield* RegionCommands
+      yield* within(commands.apply(network("blue"), { dryRun: false, commandId: "k" }))
+      yield* within(
+        commands.delete(
+          { kind: "Network", namespace: "default", name: "blue" },
+          { commandId: "k", uid: undefined },
+        ),
+      )
+      yield* settle
+      assert.isTrue(Option.isNone(yield* read("Network", "blue")))
+    }).pipe(Effect.provide(region())),
+  )
 })

@@ -19,11 +19,8 @@ import { Region } from "./Region.ts"
 import { RegionActors } from "./RegionActors.ts"
 
 export interface WakerOptions {
-  /**
-   * Runs before the whole region is hinted: at the start, and after a compaction. Answers the revision that it read
-   * at, so that no change after it is missed.
-   */
-  readonly begin?: Effect.Effect<number, StoreUnavailable>
+  /** Runs before the whole region is hinted, at the start and after a compaction: to read what `alsoWake` keeps. */
+  readonly begin?: Effect.Effect<void, StoreUnavailable>
   /** Others to wake for a change, beyond the ends of its edges. */
   readonly alsoWake?: (change: Change) => Effect.Effect<ReadonlyArray<ResourceKey>, StoreUnavailable>
   /** How soon partitions that were taken over are noticed. Default 1 second. */
@@ -65,6 +62,7 @@ const make = Effect.fnUntraced(function* (options: WakerOptions) {
   const listRegion = Effect.gen(function* () {
     const found = new Edges()
     cursor = yield* store.revision
+    if (options.begin !== undefined) yield* options.begin
     for (const kind of kinds) {
       const { records } = yield* store.list({ kind })
       for (const { key, references } of records) found.set(key, references)

@@ -8,10 +8,11 @@
  *
  * What a message means is not known here: commands, replies and refusals are JSON objects with a `tag`.
  */
-import { Schema } from "effect"
+import { Hash, Schema } from "effect"
 import { Entity } from "effect/cluster"
 import { Rpc } from "effect/rpc"
 import { formatKey, ResourceKey } from "#protocol/resource/Resource.ts"
+import { canonicalJson } from "../store/CanonicalJson.ts"
 import { ActorError } from "../supervision/ActorError.ts"
 
 export const partitions = 256
@@ -69,6 +70,9 @@ export const partitionFrom = (entityId: string): number | undefined => {
   return digits === undefined || Number(digits) >= partitions ? undefined : Number(digits)
 }
 
-/** Command ids are the caller's; two resources may be asked with the same one. */
-export const scopedCommandId = (key: ResourceKey, commandId: string): string =>
-  `${formatKey(key)}#${commandId}`
+/**
+ * Command ids are the caller's; two resources may be asked with the same one. What the command says is part of its
+ * name: another command under an id that was used is another command, and not answered with what the first one did.
+ */
+export const scopedCommandId = (key: ResourceKey, commandId: string, command: TaggedJson): string =>
+  `${formatKey(key)}#${commandId}#${command.tag}-${(Hash.string(canonicalJson(command)) >>> 0).toString(36)}`

@@ -46,7 +46,7 @@ const makeCells = Effect.fnUntraced(function* (options: Cells.CellOptions | unde
   const handle = Effect.fnUntraced(function* (_id: string, { key, commandId, command }: AskPayload) {
     const behaviour = actors.behaviour(key.kind)
     if (behaviour === undefined) return yield* unknownKind(key.kind)
-    const scoped = scopedCommandId(key, commandId)
+    const scoped = scopedCommandId(key, commandId, command)
     const answered = yield* Effect.mapError(
       store.commandResult(scoped),
       ({ reason }) => new RegionUnavailable({ reason }),

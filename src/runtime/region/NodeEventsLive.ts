@@ -43,12 +43,9 @@ const make = ({ ask, hint }: Asking) =>
         yield* Effect.mapError(ask(nodeKey(node), command, undefined), (error) => refusal(node, error._tag))
         const record = yield* Effect.mapError(store.get(nodeKey(node)), ({ reason }) => refusal(node, reason))
         if (Option.isNone(record)) return yield* refusal(node, "its Node was deleted")
-        const { metadata, status } = record.value.value as Node
+        const { status } = record.value.value as Node
         const ready = findCondition(status?.conditions, "Ready")
         if (ready?.reason === "UnderlayTaken") return yield* new NodeRefused({ node, reason: ready.message })
-        if (metadata.deletionTimestamp !== undefined) {
-          return yield* new NodeRefused({ node, reason: "its Node is being deleted" })
-        }
       }),
       lost,
       interfaceReport: (node, report) =>

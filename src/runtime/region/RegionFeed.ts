@@ -28,7 +28,6 @@ export const make: Effect.Effect<WakerOptions, never, ResourceStore | VniAllocat
       const { records, revision } = yield* store.list({ kind: hostInterfaceKind })
       projection.reset(records, revision)
       yield* allocator.refresh
-      return revision
     })
 
     const ofNetwork = ({ _tag, record }: Change): ReadonlyArray<ResourceKey> => {
