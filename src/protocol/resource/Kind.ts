@@ -89,3 +89,13 @@ export const ageColumn: Column = {
   wide: false,
   value: ({ metadata }, nowMicros) => formatAge(ageOf(metadata.creationTimestamp, nowMicros)),
 }
+
+/** `status.state`, or that the resource is on its way out. */
+export const stateColumn: Column = {
+  name: "STATE",
+  wide: false,
+  value: ({ metadata, status }) =>
+    metadata.deletionTimestamp === undefined
+      ? ((status as { readonly state?: string } | undefined)?.state ?? "<unknown>")
+      : "Deleting",
+}

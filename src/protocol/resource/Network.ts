@@ -7,7 +7,7 @@
 import { Schema } from "effect"
 import { formatPrefix, parsePrefix } from "../net/Address.ts"
 import { isObject } from "./Json.ts"
-import { ageColumn, defineKind, nameColumn } from "./Kind.ts"
+import { ageColumn, defineKind, nameColumn, stateColumn } from "./Kind.ts"
 import { checked, DnsLabel, DnsSubdomain, dnsSubdomainProblem, Uid } from "./Names.ts"
 import { vniOf } from "./ProviderId.ts"
 import { Condition, Metadata, type ResourceKey } from "./Resource.ts"
@@ -184,7 +184,7 @@ export const NetworkKind = defineKind<NetworkSpec, Network>({
 
   columns: [
     nameColumn,
-    { name: "STATE", wide: false, value: ({ status }) => status?.state ?? "<unknown>" },
+    stateColumn,
     { name: "PROVIDERID", wide: false, value: ({ spec }) => spec.providerID ?? "" },
     ageColumn,
     { name: "VNI", wide: true, value: ({ spec }) => String(vniOf(spec.providerID) ?? "<none>") },

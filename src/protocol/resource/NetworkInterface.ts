@@ -6,7 +6,7 @@
  */
 import { Schema } from "effect"
 import { sameJson } from "./Json.ts"
-import { ageColumn, defineKind, nameColumn } from "./Kind.ts"
+import { ageColumn, defineKind, nameColumn, stateColumn } from "./Kind.ts"
 import { checked, DnsLabel, dnsSubdomainProblem, stringMap, Uid } from "./Names.ts"
 import { networkKind } from "./Network.ts"
 import { networkInterfaceDefaults, networkInterfaceRules } from "./NetworkInterfaceRules.ts"
@@ -166,7 +166,7 @@ export const NetworkInterfaceKind = defineKind<NetworkInterfaceSpec, NetworkInte
     { name: "IPS", wide: false, value: ({ status }) => status?.ips?.join(",") ?? "" },
     { name: "PREFIXES", wide: false, value: ({ status }) => status?.prefixes?.join(",") ?? "" },
     { name: "VIRTUALIP", wide: false, value: ({ status }) => status?.virtualIP ?? "" },
-    { name: "STATE", wide: false, value: ({ status }) => status?.state ?? "<unknown>" },
+    stateColumn,
     ageColumn,
     { name: "VNI", wide: true, value: ({ status }) => String(status?.vni ?? "<none>") },
     { name: "NODE", wide: true, value: ({ spec }) => nodeOf(spec.providerID) ?? "<none>" },

@@ -4,7 +4,7 @@
  * The lease of its session is kept in memory by whoever serves it; only `Ready` and `Lost` are written.
  */
 import { Schema } from "effect"
-import { ageColumn, defineKind, nameColumn } from "./Kind.ts"
+import { ageColumn, defineKind, nameColumn, stateColumn } from "./Kind.ts"
 import { dnsLabelProblem } from "./Names.ts"
 import { Condition, Metadata } from "./Resource.ts"
 import { IpPrefix } from "./Values.ts"
@@ -60,7 +60,7 @@ export const NodeKind = defineKind<NodeSpec, Node>({
 
   columns: [
     nameColumn,
-    { name: "STATE", wide: false, value: ({ status }) => status?.state ?? "<unknown>" },
+    stateColumn,
     { name: "UNDERLAY", wide: false, value: ({ status }) => status?.underlayPrefix ?? "<none>" },
     { name: "DATAPLANE", wide: false, value: ({ status }) => status?.dataplane ?? "<none>" },
     ageColumn,
