@@ -39,6 +39,14 @@ const document = (manifests: ReadonlyArray<Manifest>, single: boolean): unknown 
 
 export const toYaml = (value: unknown): string => Yaml.stringify(value, { lineWidth: 0 }).trimEnd()
 
+/** A part of a stream: each object for itself, in JSON one a line, in YAML one a document. Empty where there is none. */
+export const renderStream = (objects: ReadonlyArray<unknown>, format: "json" | "yaml"): string =>
+  objects.map((object) => (format === "json" ? JSON.stringify(object) : `---\n${toYaml(object)}`)).join("\n")
+
+/** As a watch shows it. What is gone says so, in the words of a route: it differs from what is still being deleted. */
+export const sightingOf = (manifest: Manifest, gone: boolean): object =>
+  gone ? { ...manifest, change: "deleted" } : manifest
+
 export const renderManifests = (
   manifests: ReadonlyArray<Manifest>,
   format: "json" | "yaml" | "name",

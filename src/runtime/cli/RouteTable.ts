@@ -1,13 +1,13 @@
 /**
  * `get routes`: the overlay routes as a table. Routes are no resources: they follow from the interfaces, so a watch
- * of them looks again whenever an interface changed.
+ * of them looks again whenever an interface changed. In JSON and YAML it is a stream of routes, each with its change.
  */
 import { Console, Effect, Schedule, Stream } from "effect"
 import { networkInterfaceKind } from "#protocol/resource/NetworkInterface.ts"
 import type { GatewayClient } from "../gateway/GatewayClient.ts"
 import type { GatewayProblem } from "../gateway/GatewayStatus.ts"
 import { misused } from "./Failure.ts"
-import { type Format, toYaml } from "./Render.ts"
+import { type Format, renderStream, toYaml } from "./Render.ts"
 import * as Table from "./Table.ts"
 
 export const isRoutes = (words: ReadonlyArray<string>): boolean =>
@@ -47,6 +47,16 @@ const rowOf = (route: Route): ReadonlyArray<string> => [
   route.owner,
 ]
 
+type Change = "announced" | "withdrawn"
+
+const changesOf = (routes: ReadonlyArray<Route>, change: Change) =>
+  routes.map((route) => ({ ...route, change }))
+
+const renderChanges = (changes: ReturnType<typeof changesOf>, format: Format): string =>
+  format === "json" || format === "yaml"
+    ? renderStream(changes, format)
+    : Table.renderRows(changes.map((route) => [...rowOf(route), route.change]))
+
 const follow = (client: GatewayClient, before: ReadonlyArray<Route>, options: Options) =>
   Effect.gen(function* () {
     let known = new Map(before.map((route) => [rowOf(route).join(" "), route]))
@@ -62,36 +72,33 @@ const follow = (client: GatewayClient, before: ReadonlyArray<Route>, options: Op
       ),
       Stream.runForEach((routes) => {
         const next = new Map(routes.map((route) => [rowOf(route).join(" "), route]))
-        const gone = [...known.entries()].filter(([key]) => !next.has(key))
-        const come = [...next.entries()].filter(([key]) => !known.has(key))
+        const gone = [...known].flatMap(([key, route]) => (next.has(key) ? [] : [route]))
+        const come = [...next].flatMap(([key, route]) => (known.has(key) ? [] : [route]))
         known = next
-        const rows = [
-          ...gone.map(([, route]) => [...rowOf(route), "withdrawn"]),
-          ...come.map(([, route]) => [...rowOf(route), "announced"]),
-        ]
-        return rows.length === 0 ? Effect.void : Console.log(Table.renderRows(rows))
+        const changes = [...changesOf(gone, "withdrawn"), ...changesOf(come, "announced")]
+        return changes.length === 0 ? Effect.void : Console.log(renderChanges(changes, options.format))
       }),
     )
   })
+
+const show = (routes: ReadonlyArray<Route>, { format, headers }: Options, watch: boolean) => {
+  if (format === "json" || format === "yaml") {
+    if (!watch) return Console.log(format === "json" ? JSON.stringify(routes, undefined, 2) : toYaml(routes))
+    const announced = changesOf(routes, "announced")
+    return routes.length === 0 ? Effect.void : Console.log(renderChanges(announced, format))
+  }
+  return routes.length === 0
+    ? Console.error("No routes found.")
+    : Console.log(Table.render({ columns, rows: routes.map(rowOf) }, headers))
+}
 
 export const getRoutes = Effect.fnUntraced(function* (
   client: GatewayClient,
   options: Options,
   watch: boolean,
 ) {
+  if (options.format === "name") return yield* misused("routes have no names; use -o json or yaml")
   const routes = yield* read(client, options)
-  switch (options.format) {
-    case "json":
-      yield* Console.log(JSON.stringify(routes, undefined, 2))
-      break
-    case "yaml":
-      yield* Console.log(toYaml(routes))
-      break
-    case "name":
-      return yield* misused("routes have no names; use -o json or yaml")
-    default:
-      if (routes.length === 0) yield* Console.error("No routes found.")
-      else yield* Console.log(Table.render({ columns, rows: routes.map(rowOf) }, options.headers))
-  }
+  yield* show(routes, options, watch)
   if (watch) yield* follow(client, routes, options)
 })

@@ -8,7 +8,15 @@ import type { GatewayProblem } from "../../gateway/GatewayStatus.ts"
 import { failed, renderProblem } from "../Failure.ts"
 import * as Flags from "../Flags.ts"
 import { withRegion } from "../Region.ts"
-import { type Format, formats, manifestOf, renderManifests, tableOf } from "../Render.ts"
+import {
+  type Format,
+  formats,
+  manifestOf,
+  renderManifests,
+  renderStream,
+  sightingOf,
+  tableOf,
+} from "../Render.ts"
 import { getRoutes, isRoutes } from "../RouteTable.ts"
 import * as Table from "../Table.ts"
 import { keyIn, parseTargets, type Target } from "../Targets.ts"
@@ -84,8 +92,17 @@ const listing = Effect.fnUntraced(function* (client: GatewayClient, target: Targ
   return { listing: { target, manifests, revision }, missing }
 })
 
-const show = Effect.fnUntraced(function* (listings: ReadonlyArray<Listing>, options: GetOptions) {
+const show = Effect.fnUntraced(function* (
+  listings: ReadonlyArray<Listing>,
+  options: GetOptions,
+  watch: boolean,
+) {
   const { format } = options
+  if (watch && (format === "json" || format === "yaml")) {
+    const all = listings.flatMap(({ manifests }) => manifests)
+    if (all.length > 0) yield* Console.log(renderStream(all, format))
+    return
+  }
   if (format !== "table" && format !== "wide") {
     const all = listings.flatMap(({ manifests }) => manifests)
     const single = listings.length === 1 && listings[0]?.target.names.length === 1
@@ -125,10 +142,9 @@ const follow = (client: GatewayClient, { manifests, revision, target }: Listing,
     let least = Table.widths([first.columns, ...first.rows])
     const print = Effect.fnUntraced(function* (manifest: Manifest, gone: boolean) {
       const { format } = options
-      if (format !== "table" && format !== "wide") {
-        return yield* Console.log(
-          (format === "yaml" ? "---\n" : "") + renderManifests([manifest], format, true),
-        )
+      if (format === "name") return yield* Console.log(renderManifests([manifest], format, true))
+      if (format === "json" || format === "yaml") {
+        return yield* Console.log(renderStream([sightingOf(manifest, gone)], format))
       }
       const { rows } = tableOf(target.kind, [manifest], { ...style, nowMicros: yield* nowMicros })
       const shown = rows.map((row) =>
@@ -168,7 +184,7 @@ export const getResources = Effect.fnUntraced(function* (
   const listings = found.map((each) => each.listing)
   const missing = found.flatMap((each) => each.missing)
   if (missing.length < targets.flatMap(({ names }) => names).length || missing.length === 0) {
-    yield* show(listings, options)
+    yield* show(listings, options, watch)
   }
   if (watch) {
     yield* Effect.forEach(listings, (each) => follow(client, each, options), {
