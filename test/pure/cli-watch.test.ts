@@ -61,6 +61,19 @@ const parsers: ReadonlyArray<readonly [Format, typeof documents]> = [
   ["yaml", documents],
 ]
 
+describe("routes", () => {
+  it.effect("are refused by label and by name as misuse", () =>
+    Effect.gen(function* () {
+      for (const wrong of [{ selector: "tier=web" }, { format: "name" as const }]) {
+        const error = yield* Effect.flip(
+          getRoutes(region(), { ...options, format: "table", ...wrong }, false),
+        )
+        assert.propertyVal(error, "exitCode", 2)
+      }
+    }),
+  )
+})
+
 describe("a watch in JSON or YAML", () => {
   for (const [format, parse] of parsers) {
     it.effect(`is a stream of routes with their change, in ${format}`, () =>

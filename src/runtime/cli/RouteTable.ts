@@ -16,6 +16,8 @@ export const isRoutes = (words: ReadonlyArray<string>): boolean =>
 interface Options {
   readonly namespace: string
   readonly allNamespaces: boolean
+  /** Must be empty. */
+  readonly selector: string
   readonly format: Format
   readonly headers: boolean
 }
@@ -98,6 +100,7 @@ export const getRoutes = Effect.fnUntraced(function* (
   watch: boolean,
 ) {
   if (options.format === "name") return yield* misused("routes have no names; use -o json or yaml")
+  if (options.selector !== "") return yield* misused("routes have no labels; leave -l out")
   const routes = yield* read(client, options)
   yield* show(routes, options, watch)
   if (watch) yield* follow(client, routes, options)
