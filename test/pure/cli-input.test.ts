@@ -2,6 +2,7 @@ import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import { Effect, Exit, FileSystem } from "effect"
+import { inApplyOrder } from "#runtime/cli/ApplyOrder.ts"
 import { parseDocuments, readDocuments } from "#runtime/cli/Documents.ts"
 import { keyIn, nameOf, parseTargets } from "#runtime/cli/Targets.ts"
 import { NodeKind } from "#protocol/resource/Node.ts"
@@ -63,6 +64,13 @@ describe("manifests", () => {
       ),
     ),
   )
+
+  it("are applied after what they refer to, else as they were read", () => {
+    const kinds = ["NetworkInterface", "Pod", "Network", "NetworkInterface", "Node", "Network", undefined]
+    const read = kinds.map((kind, index) => ({ source: String(index), value: { kind } }))
+    const order = inApplyOrder([...read, { source: "7", value: null }, { source: "8", value: "text" }])
+    assert.strictEqual(order.map(({ source }) => source).join(""), "425031678")
+  })
 
   it.effect("are taken from files and folders in the order of their names", () =>
     Effect.gen(function* () {

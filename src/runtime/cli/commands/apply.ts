@@ -5,6 +5,7 @@ import { Outcome } from "#gen/ferrite/gateway/v1/gateway_pb.ts"
 import type { ResourceKey } from "#protocol/resource/Resource.ts"
 import type { GatewayClient } from "../../gateway/GatewayClient.ts"
 import type { GatewayProblem } from "../../gateway/GatewayStatus.ts"
+import { inApplyOrder } from "../ApplyOrder.ts"
 import { newCommandId, patiently } from "../Commands.ts"
 import { type ManifestDocument, readDocuments } from "../Documents.ts"
 import { failed, misused, renderProblem } from "../Failure.ts"
@@ -61,7 +62,7 @@ const applyOne = (client: GatewayClient, document: ManifestDocument, options: Ap
     return { kind, namespace, name } satisfies ResourceKey
   })
 
-/** Applies all of them; what fails is gathered and does not stop the others. */
+/** Applies all of them, by kind; what fails is gathered and does not stop the others. */
 export const applyDocuments = Effect.fnUntraced(function* (
   client: GatewayClient,
   documents: ReadonlyArray<ManifestDocument>,
@@ -69,7 +70,7 @@ export const applyDocuments = Effect.fnUntraced(function* (
 ) {
   const applied: Array<ResourceKey> = []
   const problems: Array<string> = []
-  for (const document of documents) {
+  for (const document of inApplyOrder(documents)) {
     const key = yield* applyOne(client, document, options).pipe(
       Effect.catchIf(
         (problem: GatewayProblem) => problem.status !== "UNAVAILABLE",

@@ -6,6 +6,7 @@ import { findKind } from "#protocol/resource/Kinds.ts"
 import type { GatewayClient } from "../../gateway/GatewayClient.ts"
 import type { GatewayProblem } from "../../gateway/GatewayStatus.ts"
 import { newCommandId, patiently } from "../Commands.ts"
+import { inApplyOrder } from "../ApplyOrder.ts"
 import { type ManifestDocument, readDocuments } from "../Documents.ts"
 import { failed, misused, renderProblem } from "../Failure.ts"
 import * as Flags from "../Flags.ts"
@@ -101,7 +102,9 @@ export const remove = Command.make(
     }
     const namespace = Option.getOrElse(options.namespace, () => "default")
     const documents = filenames.length === 0 ? [] : yield* readDocuments(filenames)
-    const named = yield* Effect.forEach(documents, (document) => keyOfDocument(document, namespace))
+    const named = yield* Effect.forEach(inApplyOrder(documents), (document) =>
+      keyOfDocument(document, namespace),
+    )
     yield* withRegion(gateway, (client) =>
       Effect.gen(function* () {
         // What was applied first is needed longest.

@@ -5,6 +5,7 @@
 import { Console, Effect, Option, Ref } from "effect"
 import { type NetworkInterface, NetworkInterfaceKind } from "#protocol/resource/NetworkInterface.ts"
 import type { GatewayClient } from "../../gateway/GatewayClient.ts"
+import { inApplyOrder } from "../ApplyOrder.ts"
 import { getResources } from "../commands/get.ts"
 import { newCommandId, patiently } from "../Commands.ts"
 import { readDocuments } from "../Documents.ts"
@@ -29,7 +30,7 @@ export const showResources = Effect.fnUntraced(function* (client: GatewayClient)
 /** Applies the manifests and attaches the interfaces. */
 export const fill = Effect.fnUntraced(function* (client: GatewayClient) {
   const documents = yield* readDocuments([manifests])
-  for (const document of documents) {
+  for (const document of inApplyOrder(documents)) {
     const json = JSON.stringify(document.value)
     yield* patiently(client.apply({ json, namespace: "default", commandId: newCommandId() })).pipe(
       Effect.mapError((problem) => failed(`${document.source}: ${problem.message}`)),
