@@ -119,6 +119,14 @@ describe("what a command is about", () => {
     }),
   )
 
+  it.effect("is told where its kind is unknown, routes too", () =>
+    Effect.gen(function* () {
+      const { details } = yield* Effect.flip(parsed("pods"))
+      assert.match(details.join(), /networks.*routes/)
+      assert.include((yield* Effect.flip(parsed("nics,routes"))).message, "ferrite get routes")
+    }),
+  )
+
   it("has no namespace where its kind has none", () => {
     assert.strictEqual(keyIn(NodeKind, "default", "host-1").namespace, "")
     assert.strictEqual(nameOf({ kind: "NetworkInterface", name: "nic-a" }), "networkinterface/nic-a")

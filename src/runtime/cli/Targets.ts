@@ -18,8 +18,12 @@ export const kindHelp = kinds.map(
   ({ kind, plural, shortNames }) => `${plural} (${shortNames.join(", ")}): ${kind}`,
 )
 
+const known = `Known are ${kindNames.join(", ")}; \`get\` also knows routes, alone.`
+
 const unknown = (name: string): CommandFailure =>
-  misused(`there is no kind ${JSON.stringify(name)}`, [`Known are ${kindNames.join(", ")}.`])
+  name === "route" || name === "routes"
+    ? misused("routes are no resources: they can only be shown, alone, by `ferrite get routes`")
+    : misused(`there is no kind ${JSON.stringify(name)}`, [known])
 
 const kindNamed = (name: string): Effect.Effect<AnyKind, CommandFailure> => {
   const kind = findKind(name)
@@ -35,7 +39,7 @@ export const parseTargets = Effect.fnUntraced(function* (
     if (first === "all") return kinds.map((kind) => ({ kind, names: [] }))
     const names = first.split(",").filter((name) => name !== "")
     const named = yield* Effect.forEach(names, kindNamed)
-    if (named.length === 0) return yield* misused("a kind is missing", [`Known are ${kindNames.join(", ")}.`])
+    if (named.length === 0) return yield* misused("a kind is missing", [known])
     if (rest.length > 0 && named.length > 1) {
       return yield* misused("names can follow one kind only; write kind/name for several")
     }
