@@ -1,6 +1,7 @@
 /** `ferrite completion SHELL`: the script that makes a shell complete ferrite's commands and flags. */
 import { Console, Effect } from "effect"
 import { Argument, Command, Completions } from "effect/cli"
+import { bashNames } from "../CompletionNames.ts"
 
 /** For the commands of a tree. */
 export const completion = (tree: Command.Command.Any) =>
@@ -12,7 +13,8 @@ export const completion = (tree: Command.Command.Any) =>
       ),
     },
     Effect.fnUntraced(function* ({ shell }) {
-      yield* Console.log(Completions.generate("ferrite", shell, Completions.fromCommand(tree)))
+      const generated = Completions.generate("ferrite", shell, Completions.fromCommand(tree))
+      yield* Console.log(shell === "bash" ? `${generated}${bashNames()}` : generated)
     }),
   ).pipe(
     Command.withDescription("Print a completion script for a shell"),
