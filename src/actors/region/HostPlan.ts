@@ -10,7 +10,7 @@ import { sameJson } from "#protocol/resource/Json.ts"
 import { keyOf } from "#protocol/resource/Kinds.ts"
 import type { Attachment, NetworkInterface } from "#protocol/resource/NetworkInterface.ts"
 import { parseAddress } from "#protocol/net/Address.ts"
-import { nodeKind } from "#protocol/resource/Node.ts"
+import { nodeKey } from "#protocol/resource/Node.ts"
 import { nodeOf } from "#protocol/resource/ProviderId.ts"
 import type { ConditionState } from "#protocol/resource/Conditions.ts"
 import type { ResourceKey } from "#protocol/resource/Resource.ts"
@@ -38,8 +38,6 @@ const state = (status: "True" | "False", reason: string, message: string): Condi
   reason,
   message,
 })
-
-const nodeKey = (name: string): ResourceKey => ({ kind: nodeKind, namespace: "", name })
 
 /** At most 63 characters, as DHCP and the dataplane take them. */
 const hostnameOf = (name: string): string => name.slice(0, 63).replace(/[^a-z0-9]+$/, "")

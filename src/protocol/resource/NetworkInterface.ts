@@ -10,13 +10,22 @@ import { ageColumn, defineKind, nameColumn, stateColumn } from "./Kind.ts"
 import { checked, DnsLabel, dnsSubdomainProblem, stringMap, Uid } from "./Names.ts"
 import { networkKind } from "./Network.ts"
 import { networkInterfaceDefaults, networkInterfaceRules } from "./NetworkInterfaceRules.ts"
-import { nodeKind } from "./Node.ts"
+import { nodeKey } from "./Node.ts"
 import { nodeOf } from "./ProviderId.ts"
 import { Condition, Metadata, type ResourceKey } from "./Resource.ts"
 import { PrefixTemplate, VirtualIpTemplate } from "./Template.ts"
 import { Ip, IpFamily, IpPrefix, listOf, LocalLabelReference, LocalReference, Micros, Vni } from "./Values.ts"
 
 export const networkInterfaceKind = "NetworkInterface"
+export const networkInterfaceKey = (of: {
+  readonly namespace: string
+  readonly name: string
+}): ResourceKey => ({
+  kind: networkInterfaceKind,
+  namespace: of.namespace,
+  name: of.name,
+})
+
 /** Held while a host may have an interface for it. */
 export const hostInterfaceFinalizer = "ferrite.dev/host-interface"
 
@@ -155,7 +164,7 @@ export const NetworkInterfaceKind = defineKind<NetworkInterfaceSpec, NetworkInte
       { kind: networkKind, namespace: metadata.namespace ?? "", name: spec.networkRef.name },
     ]
     const nodes = new Set([nodeOf(spec.providerID), status?.attachment?.node])
-    for (const name of nodes) if (name !== undefined) keys.push({ kind: nodeKind, namespace: "", name })
+    for (const name of nodes) if (name !== undefined) keys.push(nodeKey(name))
     return keys
   },
 

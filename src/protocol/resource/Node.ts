@@ -6,12 +6,14 @@
 import { Schema } from "effect"
 import { ageColumn, defineKind, nameColumn, stateColumn } from "./Kind.ts"
 import { dnsLabelProblem } from "./Names.ts"
-import { Condition, Metadata } from "./Resource.ts"
+import { Condition, Metadata, type ResourceKey } from "./Resource.ts"
 import { IpPrefix } from "./Values.ts"
 
 export const nodeKind = "Node"
 /** Held while the node's agent is connected: its interfaces exist as long as it does. */
 export const nodeFinalizer = "ferrite.dev/node"
+
+export const nodeKey = (name: string): ResourceKey => ({ kind: nodeKind, namespace: "", name })
 
 export const NodeSpec = Schema.Struct({
   /** Nothing is placed here by itself; what is attached by name still is. */

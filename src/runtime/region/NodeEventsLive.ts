@@ -4,13 +4,12 @@
  */
 import { Effect, Layer, Option } from "effect"
 import { findCondition } from "#protocol/resource/Conditions.ts"
-import type { Node } from "#protocol/resource/Node.ts"
+import { type Node, nodeKey } from "#protocol/resource/Node.ts"
 import { formatKey, type ResourceKey } from "#protocol/resource/Resource.ts"
 import { NodeEvents, NodeRefused } from "#protocol/node/NodeEvents.ts"
 import type { CommandError } from "#protocol/gateway/RegionCommands.ts"
 import type { RegionCommand, RegionReply } from "#protocol/region/RegionCommand.ts"
 import { ResourceStore } from "#protocol/store/ResourceStore.ts"
-import { nodeKey } from "./Observe.ts"
 import { RegionMemory } from "./RegionActors.ts"
 
 export interface Asking {

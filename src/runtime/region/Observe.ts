@@ -4,6 +4,7 @@
  */
 import { Effect, Option } from "effect"
 import { addressPoolName } from "#actors/region/Addresses.ts"
+import { prefixesOf } from "#actors/host/InterfaceIdentity.ts"
 import type { NetworkInterfaceObserved, Peer } from "#actors/region/NetworkInterfaceObserved.ts"
 import { type NetworkObserved, vniPoolName } from "#actors/region/NetworkPlan.ts"
 import { type NodeObserved, underlayPoolName } from "#actors/region/NodePlan.ts"
@@ -12,7 +13,7 @@ import { decodeHostInterface, type HostInterface } from "#protocol/node/HostInte
 import { keyOf } from "#protocol/resource/Kinds.ts"
 import { type Network, networkKind } from "#protocol/resource/Network.ts"
 import type { NetworkInterface } from "#protocol/resource/NetworkInterface.ts"
-import { type Node, nodeKind } from "#protocol/resource/Node.ts"
+import { type Node, nodeKey } from "#protocol/resource/Node.ts"
 import { nodeOf, vniOf } from "#protocol/resource/ProviderId.ts"
 import type { ResourceKey } from "#protocol/resource/Resource.ts"
 import {
@@ -23,7 +24,7 @@ import {
 } from "#protocol/store/ResourceStore.ts"
 import type { Conflicts } from "./Executor.ts"
 import type { Observations } from "./Observations.ts"
-import { type Projection, prefixesOf } from "./Projection.ts"
+import type { Projection } from "./Projection.ts"
 import type { VniAllocator } from "./VniAllocator.ts"
 
 export interface Sources {
@@ -36,8 +37,6 @@ type Reading<A> = Effect.Effect<A, StoreUnavailable, ResourceStore>
 
 const lastOwner = (conflicts: Conflicts, pool: string, value: string): ResourceKey | undefined =>
   conflicts.findLast((conflict) => conflict.pool === pool && conflict.value === value)?.owner
-
-export const nodeKey = (name: string): ResourceKey => ({ kind: nodeKind, namespace: "", name })
 
 export const observeNetwork = Effect.fnUntraced(function* (
   network: Network,
@@ -80,12 +79,12 @@ export const observeNode = (
 const peerOf = (
   node: string,
   record: StoredRecord | undefined,
-  { vni, ...addresses }: HostInterface,
+  of: HostInterface,
   underlayAddress: string | undefined,
   { observations }: Sources,
 ): Peer => {
   const lost = (record?.value as Node | undefined)?.status?.state !== "Ready"
-  const routes = prefixesOf({ vni, ...addresses }).map((prefix) => ({ vni, prefix }))
+  const routes = prefixesOf(of).map((prefix) => ({ vni: of.vni, prefix }))
   const acknowledged = routes.map((route) => observations.acknowledgement(node, route))
   if (acknowledged.every((one) => one !== undefined && one.nextHop === underlayAddress)) {
     const programmedMicros = Math.max(0, ...acknowledged.map((one) => one?.programmedMicros ?? 0))

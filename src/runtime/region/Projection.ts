@@ -6,6 +6,8 @@
  */
 import { Result } from "effect"
 import { decodeHostInterface, type HostInterface, hostInterfaceKind } from "#protocol/node/HostInterface.ts"
+import { prefixesOf } from "#actors/host/InterfaceIdentity.ts"
+import { networkInterfaceKey } from "#protocol/resource/NetworkInterface.ts"
 import type { ResourceKey } from "#protocol/resource/Resource.ts"
 import type { Change, StoredRecord } from "#protocol/store/ResourceStore.ts"
 
@@ -35,18 +37,6 @@ export interface Projection {
   /** The NetworkInterface of this uid is gone for good. */
   readonly forget: (uid: string) => void
 }
-
-export const interfaceKey = (of: { readonly namespace: string; readonly name: string }): ResourceKey => ({
-  kind: "NetworkInterface",
-  namespace: of.namespace,
-  name: of.name,
-})
-
-/** The routes that an interface has in its VNI. */
-export const prefixesOf = (of: HostInterface): ReadonlyArray<string> => [
-  ...(of.ipv4 === undefined ? [] : [`${of.ipv4}/32`]),
-  ...(of.ipv6 === undefined ? [] : [`${of.ipv6}/128`]),
-]
 
 export const make = (): Projection => {
   const placed = new Map<string, Placed>()
@@ -84,7 +74,7 @@ export const make = (): Projection => {
     const siblings = byVni.get(of.vni) ?? new Map<string, Placed>()
     siblings.set(of.uid, entry)
     byVni.set(of.vni, siblings)
-    for (const prefix of prefixesOf(of)) owners.set(`${of.vni}|${prefix}`, interfaceKey(of))
+    for (const prefix of prefixesOf(of)) owners.set(`${of.vni}|${prefix}`, networkInterfaceKey(of))
   }
 
   return {
@@ -92,7 +82,7 @@ export const make = (): Projection => {
     owner: (vni, prefix) => owners.get(`${vni}|${prefix}`),
     ownerOf: (uid) => {
       const known = placed.get(uid)
-      return known === undefined ? removed.get(uid)?.owner : interfaceKey(known.interface)
+      return known === undefined ? removed.get(uid)?.owner : networkInterfaceKey(known.interface)
     },
     interfaces: (vni) => [...(byVni.get(vni)?.values() ?? [])],
     revision: () => revision,
@@ -113,7 +103,7 @@ export const make = (): Projection => {
       remove(record.key.name)
       if (_tag === "Put") put(record)
       else if (known !== undefined) {
-        removed.set(record.key.name, { revision: at, owner: interfaceKey(known.interface) })
+        removed.set(record.key.name, { revision: at, owner: networkInterfaceKey(known.interface) })
       }
       return known !== undefined && before !== undefined && !hosts(before).includes(known.node)
         ? [before]

@@ -4,18 +4,12 @@
  */
 import { Effect, Layer, Option } from "effect"
 import * as Commands from "#protocol/gateway/RegionCommands.ts"
-import { networkInterfaceKind, type NetworkInterface } from "#protocol/resource/NetworkInterface.ts"
+import { type NetworkInterface, networkInterfaceKey } from "#protocol/resource/NetworkInterface.ts"
 import { references } from "#protocol/resource/Kinds.ts"
 import type { Manifest, ResourceKey } from "#protocol/resource/Resource.ts"
 import { ResourceStore, type StoredRecord } from "#protocol/store/ResourceStore.ts"
 import { Region } from "../cluster/Region.ts"
 import { askOf } from "./RegionWire.ts"
-
-const interfaceKey = ({ name, namespace }: Commands.InterfaceName): ResourceKey => ({
-  kind: networkInterfaceKind,
-  namespace,
-  name,
-})
 
 /** A dry run's manifest in the form of a record; its revision is that of what is stored, or 0. */
 const plannedRecord = (
@@ -74,13 +68,13 @@ const make = Effect.gen(function* () {
       return yield* read(key)
     }),
     attach: Effect.fn("RegionCommands.attach")(function* (nic, node, { commandId }) {
-      const key = interfaceKey(nic)
+      const key = networkInterfaceKey(nic)
       yield* ask(key, { _tag: "Attach", node }, commandId)
       const record = yield* present(key)
       return { record, handle: (record.value as NetworkInterface).spec.providerID ?? "" }
     }),
     detach: Effect.fn("RegionCommands.detach")(function* (nic, { commandId }) {
-      const key = interfaceKey(nic)
+      const key = networkInterfaceKey(nic)
       yield* ask(key, { _tag: "Detach" }, commandId)
       return yield* present(key)
     }),

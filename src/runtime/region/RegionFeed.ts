@@ -8,13 +8,12 @@
 import { Effect } from "effect"
 import { hostInterfaceKind } from "#protocol/node/HostInterface.ts"
 import { type Network, networkKind } from "#protocol/resource/Network.ts"
-import { networkInterfaceKind } from "#protocol/resource/NetworkInterface.ts"
+import { networkInterfaceKey, networkInterfaceKind } from "#protocol/resource/NetworkInterface.ts"
 import { nodeKind } from "#protocol/resource/Node.ts"
 import { vniOf } from "#protocol/resource/ProviderId.ts"
 import type { ResourceKey } from "#protocol/resource/Resource.ts"
 import { type Change, ResourceStore } from "#protocol/store/ResourceStore.ts"
 import type { WakerOptions } from "../cluster/ChangeFeedWaker.ts"
-import { interfaceKey } from "./Projection.ts"
 import { RegionMemory } from "./RegionActors.ts"
 import { VniAllocator } from "./VniAllocator.ts"
 
@@ -43,7 +42,7 @@ export const make: Effect.Effect<WakerOptions, never, ResourceStore | VniAllocat
       const left = projection.apply(change)
       if (key.kind === hostInterfaceKind) {
         return left.flatMap((vni) =>
-          projection.interfaces(vni).map((placed) => interfaceKey(placed.interface)),
+          projection.interfaces(vni).map((placed) => networkInterfaceKey(placed.interface)),
         )
       }
       const waiting = waiters.waitingFor(key)
