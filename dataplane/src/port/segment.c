@@ -69,6 +69,19 @@ static void set_lengths(uint8_t *head, bool v4, uint32_t length)
 		store16(head + IPV6_LENGTH + 4, length - IPV6_LENGTH);
 }
 
+/* The next piece: the packet's first `head` bytes, then `part` bytes of its payload from `done`. NULL: there is none. */
+static struct segment *begin_piece(struct rte_mbuf *buffer, uint32_t head, uint32_t done, uint32_t part,
+				   segment_next *next, void *context)
+{
+	struct segment *piece = next(context);
+	if (piece == NULL)
+		return NULL;
+	memcpy(piece->head, packet_data(buffer), head);
+	piece->head_length = head;
+	piece->slice_count = slice(buffer, head + done, part, piece->slices);
+	return piece->slice_count == 0 ? NULL : piece;
+}
+
 static bool cut_tcp(struct rte_mbuf *buffer, uint32_t limit, segment_next *next, void *context)
 {
 	const struct packet *packet = packet_of(buffer);
@@ -92,13 +105,8 @@ static bool cut_tcp(struct rte_mbuf *buffer, uint32_t limit, segment_next *next,
 	uint16_t id = load16(inner + 4);
 	for (uint32_t done = 0; done < payload; done += size, id++) {
 		uint32_t part = payload - done < size ? payload - done : size;
-		struct segment *piece = next(context);
+		struct segment *piece = begin_piece(buffer, head, done, part, next, context);
 		if (piece == NULL)
-			return false;
-		memcpy(piece->head, data, head);
-		piece->head_length = head;
-		piece->slice_count = slice(buffer, head + done, part, piece->slices);
-		if (piece->slice_count == 0)
 			return false;
 		set_lengths(piece->head, v4, ip_header + tcp_header + part);
 		uint8_t *ip = piece->head + IPV6_LENGTH, *tcp = piece->head + l4;
@@ -134,13 +142,8 @@ static bool fragment(struct rte_mbuf *buffer, uint32_t limit, segment_next *next
 	uint32_t size = (limit - head) & ~7u, payload = buffer->pkt_len - head, flags = load16(inner + 6);
 	for (uint32_t done = 0; done < payload; done += size) {
 		uint32_t part = payload - done < size ? payload - done : size;
-		struct segment *piece = next(context);
+		struct segment *piece = begin_piece(buffer, head, done, part, next, context);
 		if (piece == NULL)
-			return false;
-		memcpy(piece->head, data, head);
-		piece->head_length = head;
-		piece->slice_count = slice(buffer, head + done, part, piece->slices);
-		if (piece->slice_count == 0)
 			return false;
 		set_lengths(piece->head, true, ip_header + part);
 		uint32_t more = done + part < payload ? 0x2000 : flags & 0x2000;
