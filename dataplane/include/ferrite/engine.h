@@ -24,6 +24,13 @@ enum {
 	FERRITE_MAX_DNS = 8,
 	FERRITE_MAX_INTERFACES = 16384, /* index 1 to 16383; 0 is none */
 	FERRITE_MAX_ROUTES = 1 << 20,
+	FERRITE_MAX_ENDPOINTS = 1 << 16,  /* VIPs, NATs, prefixes, load balancers and edges together */
+	FERRITE_MAX_HOPS = 32,
+	FERRITE_MAX_RULES = 4096,         /* of one interface */
+	FERRITE_MAX_BALANCER_PORTS = 64,
+	FERRITE_MAX_TARGETS = 1024,       /* of one load balancer */
+	FERRITE_MAX_NEIGHBOR_NATS = 1 << 17,
+	FERRITE_PXE_TEXT = 64,
 };
 
 typedef struct { uint8_t bytes[4]; } ferrite_ipv4;   /* network order; all zero: none */
@@ -42,6 +49,15 @@ struct ferrite_engine_config {
 	ferrite_ipv6 dns6[FERRITE_MAX_DNS];
 	unsigned dns6_count;
 	bool start_worker;             /* false: the caller drives ferrite_engine_poll (tests, bench) */
+	/* What follows may be zero: the default that docs/packet-path.md says. */
+	uint32_t flow_capacity;        /* entries, two a flow; default 2^20 */
+	uint32_t flow_timeout_seconds; /* T; default 30 */
+	uint32_t flow_limit;           /* flows of one interface; default half the table */
+	uint32_t flow_rate;            /* new flows a second of one interface; default none */
+	bool has_seed;                 /* false: random */
+	uint32_t seed;                 /* of every choice by hash */
+	uint64_t (*clock_ms)(void);    /* NULL: the monotonic clock; tests bring their own */
+	unsigned workers;              /* default 1 */
 };
 
 /* Starts EAL, pools, tables, the uplink and, where asked, the worker thread. */
@@ -72,6 +88,11 @@ struct ferrite_interface_config {
 	ferrite_ipv6 ipv6;
 	ferrite_ipv6 preferred_underlay; /* zero: generate (index and generation in the low bits) */
 	char hostname[FERRITE_HOSTNAME_TEXT];
+	char pxe_server[FERRITE_PXE_TEXT]; /* text of an address; empty: none */
+	char pxe_file[FERRITE_PXE_TEXT];
+	uint64_t total_rate, public_rate;  /* Mbit/s; 0: no limit */
+	bool spoof_check_off;
+	uint32_t flow_limit, flow_rate;    /* 0: that of the engine */
 };
 
 /* Adds an interface, its /32 and /128 in its VNI's routes, and starts delivery. -EEXIST: the underlay address is
@@ -80,6 +101,20 @@ int ferrite_interface_add(struct ferrite_engine *engine, const struct ferrite_in
 			  uint32_t *index, ferrite_ipv6 *underlay);
 /* Stops delivery at once, removes its local routes and flows; the index is reused with another generation. */
 int ferrite_interface_remove(struct ferrite_engine *engine, uint32_t index);
+
+/* In-place changes, each whole: what is not said again stays as it was made. Flows are kept where they may be. */
+struct ferrite_interface_settings {
+	uint64_t total_rate, public_rate;
+	bool spoof_check_off;
+	uint32_t flow_limit, flow_rate;
+	char hostname[FERRITE_HOSTNAME_TEXT];
+	char pxe_server[FERRITE_PXE_TEXT];
+	char pxe_file[FERRITE_PXE_TEXT];
+};
+int ferrite_interface_update(struct ferrite_engine *engine, uint32_t index,
+			     const struct ferrite_interface_settings *settings);
+
+struct ferrite_hop { ferrite_ipv6 address; uint32_t vni; uint16_t weight; /* 1 to 256 */ };
 
 struct ferrite_route_key {
 	uint32_t vni;
@@ -94,6 +129,8 @@ struct ferrite_route {
 	uint32_t interface;     /* of a local route */
 	ferrite_ipv6 next_hop;  /* underlay address */
 	uint32_t next_hop_vni;
+	unsigned hop_count;     /* 0 or 1: `next_hop` is all; more: `hops`, sorted by address, replaces it */
+	const struct ferrite_hop *hops;
 };
 
 /* -EEXIST: there is one and `replace` is false, or it is local; -ENOSPC: table full; -EINVAL: length. */
@@ -105,6 +142,88 @@ unsigned ferrite_route_clear(struct ferrite_engine *engine, uint32_t vni);
 /* Calls back for each route of a VNI (0: all), ordered by VNI, family, prefix, length. Return false to stop. */
 void ferrite_route_each(struct ferrite_engine *engine, uint32_t vni,
 			bool (*visit)(void *context, const struct ferrite_route *route), void *context);
+
+/* Prefixes of an interface. `routed`: an alias prefix, with a local route in its VNI; else a load balancer prefix.
+ * `key.vni` is ignored. -EEXIST: routed already (alias), or there already; -EADDRINUSE: the underlay address is taken;
+ * -ENOSPC: no endpoint free; -EINVAL: length, or an underlay address outside the host's prefix. */
+int ferrite_prefix_add(struct ferrite_engine *engine, uint32_t interface, const struct ferrite_route_key *key,
+		       bool routed, const ferrite_ipv6 *preferred, ferrite_ipv6 *underlay);
+int ferrite_prefix_remove(struct ferrite_engine *engine, uint32_t interface, const struct ferrite_route_key *key,
+			  bool routed);
+
+/* One VIP an interface. -EADDRINUSE: the underlay address; -EEXIST: it has one, or another interface of the VNI has it. */
+int ferrite_vip_add(struct ferrite_engine *engine, uint32_t interface, ferrite_ipv4 vip, const ferrite_ipv6 *preferred,
+		    ferrite_ipv6 *underlay);
+int ferrite_vip_remove(struct ferrite_engine *engine, uint32_t interface);
+
+/* One NAT an interface, ports [min, max). Overlap is the control layer's to refuse; -EEXIST: it has one. `update`
+ * changes the range in place; flows whose port is still in it stay. */
+int ferrite_nat_add(struct ferrite_engine *engine, uint32_t interface, ferrite_ipv4 ip, uint32_t min, uint32_t max,
+		    const ferrite_ipv6 *preferred, ferrite_ipv6 *underlay);
+int ferrite_nat_update(struct ferrite_engine *engine, uint32_t interface, uint32_t min, uint32_t max);
+int ferrite_nat_remove(struct ferrite_engine *engine, uint32_t interface);
+/* Mappings in use, by protocol TCP, UDP, ICMP. */
+void ferrite_nat_usage(struct ferrite_engine *engine, uint32_t interface, uint32_t used[3]);
+
+struct ferrite_neighbor_nat {
+	ferrite_ipv4 ip;
+	uint32_t vni;
+	uint32_t min, max; /* [min, max) */
+	ferrite_ipv6 underlay;
+};
+/* -EEXIST: overlaps another of this VNI and address; -ENOSPC. */
+int ferrite_neighbor_nat_add(struct ferrite_engine *engine, const struct ferrite_neighbor_nat *entry);
+/* -ENOENT unless exactly this (address, VNI, min, max). */
+int ferrite_neighbor_nat_remove(struct ferrite_engine *engine, const struct ferrite_neighbor_nat *entry);
+
+struct ferrite_balancer_port { uint8_t protocol; uint16_t first, last; };
+struct ferrite_balancer_config {
+	uint32_t vni;
+	uint8_t family;
+	uint8_t address[16];
+	unsigned port_count;
+	struct ferrite_balancer_port ports[FERRITE_MAX_BALANCER_PORTS];
+	ferrite_ipv6 preferred_underlay;
+};
+/* -EADDRINUSE: the underlay address; -EEXIST: (VNI, address) is a balancer or VIP; -ENOSPC. */
+int ferrite_balancer_add(struct ferrite_engine *engine, const struct ferrite_balancer_config *config, uint32_t *index,
+			 ferrite_ipv6 *underlay);
+int ferrite_balancer_remove(struct ferrite_engine *engine, uint32_t index);
+/* In place: ports. */
+int ferrite_balancer_ports(struct ferrite_engine *engine, uint32_t index, const struct ferrite_balancer_port *ports,
+			   unsigned count);
+/* The whole set, sorted by address. -ENOSPC: more than FERRITE_MAX_TARGETS. */
+int ferrite_balancer_targets(struct ferrite_engine *engine, uint32_t index, const ferrite_ipv6 *targets,
+			     unsigned count);
+
+enum ferrite_firewall_default { FERRITE_ACCEPT, FERRITE_DROP, FERRITE_RULES };
+
+/* Addresses beyond the family are zero; ranges are inclusive; icmp -1: any. */
+struct ferrite_rule {
+	bool egress, accept;
+	uint8_t family;   /* 4 or 6; 0: any, then both lengths are 0 */
+	uint8_t protocol; /* 0: any; ICMP (1) means ICMPv6 in IPv6 */
+	uint8_t source_length, destination_length;
+	uint8_t source[16], destination[16];
+	uint16_t source_first, source_last, destination_first, destination_last;
+	int16_t icmp_type, icmp_code;
+	uint32_t tag;     /* of the control layer: names the counters of the rule */
+};
+/* All rules of an interface, in the order in which they are tried; replaces what was there. -ENOSPC. */
+int ferrite_firewall_set(struct ferrite_engine *engine, uint32_t interface, const struct ferrite_rule *rules,
+			 unsigned count, enum ferrite_firewall_default ingress, enum ferrite_firewall_default egress);
+/* Packets that began a flow or were refused by the rule with this tag. */
+uint64_t ferrite_firewall_hits(struct ferrite_engine *engine, uint32_t interface, uint32_t tag);
+
+struct ferrite_virtual_service {
+	uint8_t protocol;
+	ferrite_ipv4 ip;
+	uint16_t port;
+	ferrite_ipv6 target;
+	uint16_t target_port;
+};
+/* At most 256, before the first interface. */
+int ferrite_virtual_service_add(struct ferrite_engine *engine, const struct ferrite_virtual_service *service);
 
 /* Counters by name, as "stage.encap.packets", "drop.route_miss", "port.ftap-1.rx_packets"; any order. */
 void ferrite_counters_each(struct ferrite_engine *engine,
