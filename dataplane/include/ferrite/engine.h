@@ -31,6 +31,7 @@ enum {
 	FERRITE_MAX_TARGETS = 1024,       /* of one load balancer */
 	FERRITE_MAX_NEIGHBOR_NATS = 1 << 17,
 	FERRITE_PXE_TEXT = 64,
+	FERRITE_MAX_UPLINKS = 2,
 };
 
 typedef struct { uint8_t bytes[4]; } ferrite_ipv4;   /* network order; all zero: none */
@@ -42,7 +43,7 @@ struct ferrite_engine;
 struct ferrite_engine_config {
 	const char *name;              /* of the host, for logs and the wire directory */
 	ferrite_ipv6 underlay_prefix;  /* upper 64 bits are used */
-	const char *uplink;            /* "wire:DIRECTORY", "eth:DEVICE[,gateway=IPV6]", "ring:NAME" or "none" */
+	const char *uplink;            /* one uplink, as `uplinks` say it */
 	uint16_t mtu;                  /* of interfaces, as DHCP and RA tell it */
 	ferrite_ipv4 dns4[FERRITE_MAX_DNS];
 	unsigned dns4_count;
@@ -58,6 +59,10 @@ struct ferrite_engine_config {
 	uint32_t seed;                 /* of every choice by hash */
 	uint64_t (*clock_ms)(void);    /* NULL: the monotonic clock; tests bring their own */
 	unsigned workers;              /* default 1 */
+	/* One or two, each as port/spec.h reads it: "[NAME=]KIND:DEVICE[,mac=][,gateway=][,peer=][,weight=]" with KIND
+	 * wire, eth, vtap, ring or pci, or "none". Count 0: `uplink` alone. */
+	const char *uplinks[FERRITE_MAX_UPLINKS];
+	unsigned uplink_count;
 };
 
 /* Starts EAL, pools, tables, the uplink and, where asked, the worker thread. */
