@@ -230,6 +230,83 @@ struct ferrite_virtual_service {
 /* At most 256, before the first interface. */
 int ferrite_virtual_service_add(struct ferrite_engine *engine, const struct ferrite_virtual_service *service);
 
+/* Counters of one interface by name: "rx_packets", "rx_bytes" (from the VM), "tx_packets", "tx_bytes" (to it), "flows" (charged to
+ * it) and "drop.REASON" for every reason. -ENOENT. */
+int ferrite_interface_counters(struct ferrite_engine *engine, uint32_t interface,
+			       void (*visit)(void *context, const char *name, uint64_t value), void *context);
+
+/* Beginnings and ends of flows. The engine keeps the last FERRITE_FLOW_EVENTS that nobody took; what does not fit is
+ * counted as "flows.events_lost". Off until the first call of ferrite_flow_events. */
+enum { FERRITE_FLOW_EVENTS = 1 << 14 };
+enum ferrite_flow_end {
+	FERRITE_FLOW_BEGUN,      /* not an end: the first packet passed */
+	FERRITE_FLOW_EXPIRED,
+	FERRITE_FLOW_CLOSED,     /* expired after a FIN or RST, or a new SYN took its place */
+	FERRITE_FLOW_DENIED,     /* by a rule that came later */
+	FERRITE_FLOW_TRANSLATION_GONE,
+	FERRITE_FLOW_TARGET_GONE,
+	FERRITE_FLOW_EVICTED,
+	FERRITE_FLOW_INTERFACE_GONE,
+	FERRITE_FLOW_REFUSED,    /* no flow: the firewall refused its first packet */
+};
+struct ferrite_flow_event {
+	uint64_t time_ms;        /* of the engine's clock */
+	uint32_t interface;      /* that it is charged to; 0: a load balancer's */
+	uint32_t balancer;       /* 0: none */
+	uint32_t vni;
+	uint8_t reason;          /* enum ferrite_flow_end */
+	uint8_t family, protocol;
+	bool from_vm;            /* its first packet came from a VM of this host */
+	bool translated;
+	uint16_t ports[2];       /* source, destination of the first packet; host order */
+	uint16_t translated_ports[2];
+	uint8_t addresses[32];   /* v4: source [0..3], destination [4..7] */
+	uint8_t translated_addresses[32]; /* IPv4 in the form of `addresses`; zero unless `translated` */
+	uint32_t rule;           /* tag; 0: no rule decided it */
+	uint64_t packets[2], bytes[2]; /* original, reply */
+	uint64_t began_ms;
+};
+/* Takes up to `limit`; how many. */
+unsigned ferrite_flow_events(struct ferrite_engine *engine, struct ferrite_flow_event *events, unsigned limit);
+
+/* What one packet would meet: it runs through the same code as any, and what it would emit is given back instead. */
+enum ferrite_trace_stage {
+	FERRITE_STEP_ARRIVE,     /* from the VM of `interface` (decision 0), or at an endpoint (decision: type of the address) */
+	FERRITE_STEP_FLOW,       /* decision 0: no flow, 1: live, 2: decided anew, 3: begun, 4: ended */
+	FERRITE_STEP_SERVICE,    /* the gateway answers; decision: stage counter's number */
+	FERRITE_STEP_FIREWALL,   /* decision 1: accepted; direction in `egress`; `reference`: tag, 0: the default */
+	FERRITE_STEP_ROUTE,      /* decision 0: none, 1: local, 2: remote; `prefix`, `address` the next hop */
+	FERRITE_STEP_NAT,        /* decision 1: VIP, 2: NAT, 3: NAT64, 4: neighbour NAT, 5: virtual service; `address` (IPv4 in the
+	                          * first 4 bytes) and `port` that the source gets */
+	FERRITE_STEP_BALANCER,   /* `reference`: its index, `address`: the target */
+	FERRITE_STEP_ANSWER,     /* decision: 1 echo, 2 reset, 3 ICMP */
+	FERRITE_STEP_DROP,       /* `name`: the counter */
+	FERRITE_STEP_SEND,       /* decision 1: to the VM of `interface`, 2: by the uplink */
+};
+struct ferrite_trace_step {
+	uint8_t stage;
+	uint8_t decision;
+	bool egress;
+	uint16_t port;
+	uint32_t interface;
+	uint32_t reference;
+	ferrite_ipv6 address;
+	struct ferrite_route_key prefix;
+	const char *name;
+};
+enum { FERRITE_TRACE_STEPS = 48, FERRITE_TRACE_BYTES = 9216 };
+struct ferrite_trace_result {
+	unsigned step_count;
+	struct ferrite_trace_step steps[FERRITE_TRACE_STEPS];
+	uint32_t length;         /* of the emitted frame or outer packet; 0: none */
+	uint32_t interface;      /* that gets it; 0: the uplink */
+	uint8_t bytes[FERRITE_TRACE_BYTES]; /* cut where longer */
+};
+/* `port` 0: from the uplink (an outer IPv6 packet), else a frame of the VM there. `keep` false: a question, after which flows,
+ * counters and limits are as before. -ENOENT: no such port; -EINVAL: length. */
+int ferrite_trace_packet(struct ferrite_engine *engine, uint32_t port, const uint8_t *bytes, uint32_t length, bool keep,
+			 struct ferrite_trace_result *result);
+
 /* Counters by name, as "stage.encap.packets", "drop.route_miss", "port.ftap-1.rx_packets"; any order. */
 void ferrite_counters_each(struct ferrite_engine *engine,
 			   void (*visit)(void *context, const char *name, uint64_t value), void *context);
