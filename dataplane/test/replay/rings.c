@@ -1,0 +1,141 @@
+#include "rings.h"
+
+#include <string.h>
+
+#include "packet/checksum.h"
+#include "port/ring.h"
+
+enum {
+	PACKET_ROOM = 70000,
+	MAX_TURNS = 4096, /* of one packet; more is a loop */
+	STEPS = 200,      /* of a long time */
+	TICK_MS = 100,
+	START_MS = 1000000,
+};
+
+static uint64_t clock_ms = START_MS;
+static unsigned joined;
+static struct { char name[RINGS_NAME]; struct ring_end *end; bool uplink; } far[RINGS_PORTS];
+
+uint64_t rings_clock_ms(void)
+{
+	return clock_ms;
+}
+
+void rings_clock_reset(void)
+{
+	clock_ms = START_MS;
+}
+
+bool rings_join(const char *name, const char *ring)
+{
+	if (joined == RINGS_PORTS || strlen(name) >= RINGS_NAME)
+		return false;
+	struct ring_end *end = ring_join(ring);
+	if (end == NULL)
+		return false;
+	strcpy(far[joined].name, name);
+	far[joined].uplink = name[0] == 0;
+	far[joined++].end = end;
+	return true;
+}
+
+void rings_leave(void)
+{
+	while (joined > 0)
+		ring_leave(far[--joined].end);
+}
+
+void rings_settle(struct ferrite_engine *engine)
+{
+	unsigned turns = 0;
+	for (unsigned idle = 0; idle < 2 && turns < MAX_TURNS; turns++)
+		idle = ferrite_engine_poll(engine) > 0 ? 0 : idle + 1;
+}
+
+void rings_advance(struct ferrite_engine *engine, uint64_t milliseconds)
+{
+	uint64_t end = clock_ms + milliseconds;
+	uint64_t step = milliseconds / STEPS > TICK_MS ? milliseconds / STEPS : TICK_MS;
+	do {
+		clock_ms = end - clock_ms > step ? clock_ms + step : end;
+		/* The engine looks at its clock once in several turns. */
+		for (unsigned turn = 0; turn < 16; turn++)
+			(void)ferrite_engine_poll(engine);
+	} while (clock_ms < end);
+}
+
+/* Where the L4 checksum of a whole TCP or UDP packet is, and the sum of its pseudo-header; 0: it has none. */
+static uint32_t checksum_place(const uint8_t *ip, uint32_t length, uint32_t *l4, uint64_t *pseudo)
+{
+	uint8_t protocol;
+	if (length >= IPV4_LENGTH && ip[0] == 0x45 && (load16(ip + 6) & 0x3fff) == 0) {
+		*l4 = IPV4_LENGTH;
+		protocol = ip[9];
+		*pseudo = checksum_pseudo4((const struct ipv4_header *)(const void *)ip, protocol,
+					   load16(ip + 2) - IPV4_LENGTH);
+	} else if (length >= IPV6_LENGTH && ip[0] >> 4 == 6) {
+		*l4 = IPV6_LENGTH;
+		protocol = ip[6];
+		*pseudo = checksum_pseudo6((const struct ipv6_header *)(const void *)ip, protocol, load16(ip + 4));
+	} else {
+		return 0;
+	}
+	uint32_t place = protocol == PROTOCOL_TCP ? 16 : protocol == PROTOCOL_UDP ? 6 : 0;
+	return place != 0 && *l4 + place + 2 <= length ? place : 0;
+}
+
+bool rings_send(struct ferrite_engine *engine, const char *name, const void *data, uint32_t length, bool partial)
+{
+	static uint8_t copy[PACKET_ROOM];
+	for (unsigned i = 0; i < joined; i++) {
+		if (strcmp(far[i].name, name) != 0)
+			continue;
+		struct offload offload = {0};
+		uint32_t frame = far[i].uplink ? IPV6_LENGTH : ETHERNET_LENGTH, l4, place;
+		uint64_t pseudo;
+		if (length > sizeof copy)
+			return false;
+		memcpy(copy, data, length);
+		if (partial && length > frame &&
+		    (place = checksum_place(copy + frame, length - frame, &l4, &pseudo)) != 0) {
+			offload = (struct offload){.needs_checksum = 1, .checksum_start = (uint16_t)l4,
+						   .checksum_offset = (uint16_t)place};
+			store16(copy + frame + l4 + place, checksum_fold(pseudo));
+		}
+		if (!ring_put(far[i].end, copy, length, &offload))
+			return false;
+		rings_settle(engine);
+		return true;
+	}
+	return false;
+}
+
+static void complete(uint8_t *data, uint32_t length, const struct packet *packet)
+{
+	const struct offload *offload = &packet->offload;
+	if (!offload->needs_checksum)
+		return;
+	uint32_t start = (uint32_t)packet->ip_offset + offload->checksum_start;
+	if (start + offload->checksum_offset + 2 > length)
+		return;
+	/* The pseudo-header's sum is in the field already. A trailer of the frame is none of it. */
+	const uint8_t *ip = data + packet->ip_offset;
+	uint32_t end = packet->ip_offset + (ip[0] >> 4 == 4 ? load16(ip + 2) : load16(ip + 4) + (uint32_t)IPV6_LENGTH);
+	uint16_t sum = checksum_fold(checksum_add(0, data + start, (end < length ? end : length) - start));
+	uint16_t put = (uint16_t)~sum;
+	store16(data + start + offload->checksum_offset, put == 0 && offload->checksum_offset == 6 ? 0xffff : put);
+}
+
+void rings_drain(void (*visit)(void *context, const char *name, const uint8_t *data, size_t length), void *context)
+{
+	static uint8_t data[PACKET_ROOM];
+	for (unsigned i = 0; i < joined; i++) {
+		struct packet packet;
+		uint32_t length;
+		while ((length = ring_take(far[i].end, data, sizeof data, &packet)) > 0) {
+			complete(data, length, &packet);
+			visit(context, far[i].name, data, length);
+		}
+	}
+}
