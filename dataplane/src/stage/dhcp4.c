@@ -1,22 +1,44 @@
 #include "stage/dhcp4.h"
 
+#include <arpa/inet.h>
+#include <stdio.h>
+
 #include "stage/service.h"
 
 enum {
 	FIXED = 240, /* up to and with the magic cookie */
 	MINIMUM = 300,
 	DISCOVER = 1, OFFER = 2, REQUEST = 3, ACK = 5, NAK = 6, INFORM = 8,
-	OPTION_SUBNET = 1, OPTION_DNS = 6, OPTION_HOSTNAME = 12, OPTION_MTU = 26, OPTION_REQUESTED = 50,
-	OPTION_LEASE = 51, OPTION_TYPE = 53, OPTION_SERVER = 54, OPTION_CLIENT = 61, OPTION_ROUTES = 121,
+	SIADDR = 20, FILE_NAME = 108, FILE_LENGTH = 128,
+	OPTION_SUBNET = 1, OPTION_ROUTER = 3, OPTION_DNS = 6, OPTION_HOSTNAME = 12, OPTION_MTU = 26, OPTION_REQUESTED = 50,
+	OPTION_LEASE = 51, OPTION_TYPE = 53, OPTION_SERVER = 54, OPTION_VENDOR_CLASS = 60, OPTION_CLIENT = 61,
+	OPTION_USER_CLASS = 77, OPTION_ROUTES = 121,
 };
+
+static const char PXE_LOADER[] = "ipxe/x86_64/ipxe.new";
+
+/* What boots from the network, as it says of itself. */
+enum booter { BOOTS_NOT, BOOTS_FIRMWARE, BOOTS_IPXE };
 
 struct request {
 	uint8_t type;
+	enum booter booter;
 	const uint8_t *requested; /* 4 bytes, or NULL */
 	const uint8_t *server;
 	const uint8_t *client;    /* identifier: echoed (RFC 6842) */
 	uint8_t client_length;
 };
+
+/* iPXE asks after the firmware's own class is still there: the user class counts more. */
+static void read_class(struct request *request, uint8_t option, const uint8_t *value, size_t size)
+{
+	static const char firmware[] = "PXEClient:Arch:00007", ipxe[] = "iPXE";
+	if (option == OPTION_USER_CLASS && memmem(value, size, ipxe, sizeof ipxe - 1) != NULL)
+		request->booter = BOOTS_IPXE;
+	else if (option == OPTION_VENDOR_CLASS && request->booter == BOOTS_NOT &&
+		 memmem(value, size, firmware, sizeof firmware - 1) != NULL)
+		request->booter = BOOTS_FIRMWARE;
+}
 
 static bool read_options(const uint8_t *at, size_t length, struct request *request)
 {
@@ -39,6 +61,8 @@ static bool read_options(const uint8_t *at, size_t length, struct request *reque
 		else if (at[i] == OPTION_CLIENT && size >= 2 && size <= 64) {
 			request->client = value;
 			request->client_length = size;
+		} else {
+			read_class(request, at[i], value, size);
 		}
 		i += 2u + size;
 	}
@@ -63,6 +87,20 @@ static uint8_t answer_type(const struct dhcp4_lease *lease, const uint8_t *messa
 		return 0;
 	const uint8_t *asked = request->requested != NULL ? request->requested : message + 12; /* or ciaddr */
 	return raw32(asked) == raw32(lease->address) || raw32(asked) == 0 ? ACK : NAK;
+}
+
+/* Server and file, and the router for loaders that know no classless routes. */
+static uint8_t *put_boot(uint8_t *at, const struct dhcp4_lease *lease, enum booter booter, uint8_t *answer)
+{
+	if (booter == BOOTS_NOT || lease->pxe_server == NULL ||
+	    inet_pton(AF_INET, lease->pxe_server, answer + SIADDR) != 1)
+		return at;
+	char *file = (char *)answer + FILE_NAME;
+	if (booter == BOOTS_IPXE)
+		(void)snprintf(file, FILE_LENGTH, "http://%s/%s", lease->pxe_server, lease->pxe_file);
+	else
+		(void)snprintf(file, FILE_LENGTH, "%s", PXE_LOADER);
+	return put(at, OPTION_ROUTER, lease->server, 4);
 }
 
 size_t dhcp4_answer(const struct dhcp4_lease *lease, const uint8_t *request, size_t length,
@@ -93,9 +131,11 @@ size_t dhcp4_answer(const struct dhcp4_lease *lease, const uint8_t *request, siz
 		at = put(at, OPTION_CLIENT, asked.client, asked.client_length);
 	if (type != NAK) {
 		static const uint8_t forever[4] = {255, 255, 255, 255}, host_mask[4] = {255, 255, 255, 255};
-		uint8_t mtu[2], routes[] = {16, 169, 254, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+		/* 169.254.0.0/16 on link, then 0/0 and the virtual services by the gateway. */
+		uint8_t mtu[2], routes[] = {16, 169, 254, 0, 0, 0, 0, 0, 0, 0, 0, 0, 24, 169, 254, 1, 0, 0, 0, 0};
 		store16(mtu, lease->mtu);
-		memcpy(routes + 8, lease->server, 4); /* 169.254.0.0/16 on link, then 0/0 by the gateway */
+		memcpy(routes + 8, lease->server, 4);
+		memcpy(routes + 16, lease->server, 4);
 		memcpy(answer + 12, request + 12, 4);
 		if (asked.type != INFORM) {
 			memcpy(answer + 16, lease->address, 4);
@@ -103,12 +143,13 @@ size_t dhcp4_answer(const struct dhcp4_lease *lease, const uint8_t *request, siz
 		}
 		at = put(at, OPTION_SUBNET, host_mask, 4);
 		at = put(at, OPTION_MTU, mtu, 2);
-		at = put(at, OPTION_ROUTES, routes, sizeof routes);
+		at = put(at, OPTION_ROUTES, routes, lease->virtual_services ? sizeof routes : 12);
 		if (lease->dns_count > 0)
 			at = put(at, OPTION_DNS, lease->dns, (size_t)lease->dns_count * 4);
 		size_t name = strnlen(lease->hostname, 64);
 		if (name > 0)
 			at = put(at, OPTION_HOSTNAME, lease->hostname, name);
+		at = put_boot(at, lease, asked.booter, answer);
 	}
 	*at++ = 255;
 	size_t used = (size_t)(at - answer);

@@ -1,6 +1,8 @@
-/* DHCPv4 for one address that is known before the client asks (RFC 2131, 2132, 3442).
+/* DHCPv4 for one address that is known before the client asks (RFC 2131, 2132, 3442, 4578).
  *
- * Pure: message in, message out. The lease never ends, so nothing is kept.
+ * Pure: message in, message out. The lease never ends, so nothing is kept. Network boot is by the message alone: UEFI
+ * firmware (vendor class PXEClient:Arch:00007) is sent to the iPXE loader by TFTP, and iPXE (user class) to the boot
+ * file by HTTP.
  */
 #ifndef FERRITE_STAGE_DHCP4_H
 #define FERRITE_STAGE_DHCP4_H
@@ -18,6 +20,8 @@ struct dhcp4_lease {
 	const uint8_t *dns;   /* 4 bytes each */
 	unsigned dns_count;   /* at most 8 */
 	const char *hostname; /* may be empty */
+	const char *pxe_server, *pxe_file; /* text of an IPv4 address and a path; NULL or empty: no network boot */
+	bool virtual_services;             /* 169.254.1.0/24 is behind the gateway */
 };
 
 /* Answers a message (what stands after the UDP header). The length of the answer, at most DHCP4_LIMIT; 0: no answer.

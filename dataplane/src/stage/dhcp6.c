@@ -1,12 +1,15 @@
 #include "stage/dhcp6.h"
 
+#include <stdio.h>
+
 #include "stage/service.h"
 
 enum {
 	SOLICIT = 1, ADVERTISE = 2, REQUEST = 3, CONFIRM = 4, RENEW = 5, REBIND = 6, REPLY = 7, RELEASE = 8,
 	DECLINE = 9, INFORMATION_REQUEST = 11,
 	OPTION_CLIENT = 1, OPTION_SERVER = 2, OPTION_IA_NA = 3, OPTION_IA_TA = 4, OPTION_IAADDR = 5,
-	OPTION_PREFERENCE = 7, OPTION_STATUS = 13, OPTION_RAPID_COMMIT = 14, OPTION_DNS = 23, OPTION_IA_PD = 25,
+	OPTION_PREFERENCE = 7, OPTION_STATUS = 13, OPTION_RAPID_COMMIT = 14, OPTION_USER_CLASS = 15, OPTION_DNS = 23, OPTION_IA_PD = 25,
+	OPTION_BOOT_FILE_URL = 59, OPTION_ARCHITECTURE = 61, ARCHITECTURE_EFI = 7,
 	STATUS_SUCCESS = 0, STATUS_NO_ADDRESS = 2, STATUS_NOT_ON_LINK = 4, STATUS_NO_PREFIX = 6,
 	MAX_ASSOCIATIONS = 4, MAX_DUID = 130,
 };
@@ -21,6 +24,7 @@ struct request {
 	const uint8_t *client, *server;
 	uint16_t client_length, server_length;
 	bool rapid_commit;
+	bool firmware, ipxe; /* it boots from the network, and in which step */
 	bool any_address, foreign_address;
 	unsigned associations;
 	struct association association[MAX_ASSOCIATIONS];
@@ -77,6 +81,11 @@ static void read_request(const struct dhcp6_lease *lease, const uint8_t *at, con
 			request->rapid_commit = true;
 		} else if (option == OPTION_IA_NA || option == OPTION_IA_TA || option == OPTION_IA_PD) {
 			read_association(lease, option, value, size, request);
+		} else if (option == OPTION_USER_CLASS) {
+			request->ipxe |= memmem(value, size, "iPXE", 4) != NULL;
+		} else if (option == OPTION_ARCHITECTURE) {
+			for (unsigned i = 0; i + 2 <= size; i += 2)
+				request->firmware |= load16(value + i) == ARCHITECTURE_EFI;
 		}
 	}
 }
@@ -122,6 +131,17 @@ static uint8_t *put_association(uint8_t *at, const struct dhcp6_lease *lease, co
 		at = put_address(at, association->other, 0); /* give it up */
 	store16(start + 2, (uint32_t)(at - start - 4));
 	return at;
+}
+
+static uint8_t *put_boot(uint8_t *at, const struct dhcp6_lease *lease, const struct request *request)
+{
+	char url[192];
+	if ((!request->firmware && !request->ipxe) || lease->pxe_server == NULL || lease->pxe_server[0] == 0)
+		return at;
+	int length = request->ipxe ?
+		snprintf(url, sizeof url, "http://[%s]/%s", lease->pxe_server, lease->pxe_file) :
+		snprintf(url, sizeof url, "tftp://[%s]/ipxe/x86_64/ipxe.new", lease->pxe_server);
+	return length > 0 && (size_t)length < sizeof url ? put(at, OPTION_BOOT_FILE_URL, url, (size_t)length) : at;
 }
 
 /* Which messages must, may and must not name a server (RFC 8415 section 16), and whether it is us. */
@@ -170,6 +190,7 @@ size_t dhcp6_answer(const struct dhcp6_lease *lease, const uint8_t *message, siz
 			at = put_association(at, lease, &request.association[i], type);
 		if (lease->dns_count > 0)
 			at = put(at, OPTION_DNS, lease->dns, (size_t)lease->dns_count * 16);
+		at = put_boot(at, lease, &request);
 	}
 	return (size_t)(at - answer);
 }

@@ -1,4 +1,4 @@
-/** DHCPv4 messages (RFC 2131, options RFC 2132 and 3442): the codec, and the answers of a dataplane's gateway. */
+/** DHCPv4 messages (RFC 2131, options RFC 2132, 3442 and 4578): the codec, and the answers of a dataplane's gateway. */
 import { formatIpv4, ipv4At, macAt, macBytes, parseIpv4 } from "./address.ts"
 import { type Bytes, concat, empty, fromAscii, put16, put32, u16, u32, u8 } from "./bytes.ts"
 
@@ -23,7 +23,9 @@ export const optionCodes = {
   leaseSeconds: 51,
   messageType: 53,
   serverId: 54,
+  vendorClass: 60,
   clientId: 61,
+  userClass: 77,
   classlessRoutes: 121,
 } as const
 
@@ -35,6 +37,10 @@ export interface Dhcp4 {
   readonly clientAddress: string
   /** yiaddr: what it is given. */
   readonly yourAddress: string
+  /** siaddr: where it boots from; absent: 0.0.0.0. */
+  readonly nextServer?: string
+  /** What it boots, at most 127 bytes; absent: nothing. */
+  readonly bootFile?: string
   readonly clientMac: string
   /** giaddr: a relay's, where one carried the message. */
   readonly relay: string
@@ -68,10 +74,26 @@ export const decodeDhcp4 = (bytes: Bytes): Dhcp4 | undefined => {
     broadcast: (u16(bytes, 10) & 0x8000) !== 0,
     clientAddress: ipv4At(bytes, 12),
     yourAddress: ipv4At(bytes, 16),
+    ...(u32(bytes, 20) === 0 ? {} : { nextServer: ipv4At(bytes, 20) }),
+    ...(u8(bytes, 108) === 0 ? {} : { bootFile: textAt(bytes, 108, 128) }),
     relay: ipv4At(bytes, 24),
     clientMac: macAt(bytes, 28),
     options,
   }
+}
+
+/** Up to a NUL. */
+const textAt = (bytes: Bytes, at: number, length: number): string => {
+  const field = bytes.subarray(at, at + length)
+  const end = field.indexOf(0)
+  return String.fromCharCode(...(end < 0 ? field : field.subarray(0, end)))
+}
+
+/** A text in a field of fixed length, NUL behind it. */
+const field = (text: string, length: number): Bytes => {
+  const out = new Uint8Array(length)
+  out.set(fromAscii(text).subarray(0, length - 1))
+  return out
 }
 
 const four = (ip: string): Bytes => parseIpv4(ip) ?? new Uint8Array(4)
@@ -85,10 +107,11 @@ export const encodeDhcp4 = (message: Dhcp4): Bytes => {
     [0, 0, message.broadcast ? 0x80 : 0, 0],
     four(message.clientAddress),
     four(message.yourAddress),
-    [0, 0, 0, 0],
+    four(message.nextServer ?? "0.0.0.0"),
     four(message.relay),
     macBytes(message.clientMac),
-    new Uint8Array(10 + 64 + 128),
+    new Uint8Array(10 + 64),
+    field(message.bootFile ?? "", 128),
     put32(cookie),
     options,
     [255],
@@ -108,6 +131,23 @@ export interface Lease4 {
   readonly mtu: number
   readonly dns: ReadonlyArray<string>
   readonly hostname: string | undefined
+  /** Where a VM boots from by network, and which file iPXE then gets by HTTP. */
+  readonly boot?: { readonly server: string; readonly file: string } | undefined
+  /** 169.254.1.0/24 is behind the gateway. */
+  readonly virtualServices?: boolean
+}
+
+const contains = (value: Bytes | undefined, text: string): boolean =>
+  value !== undefined && String.fromCharCode(...value).includes(text)
+
+/** UEFI firmware is sent to the iPXE loader by TFTP, and iPXE to its file by HTTP. */
+const bootFileOf = (lease: Lease4, request: Dhcp4): string | undefined => {
+  if (lease.boot === undefined || parseIpv4(lease.boot.server) === undefined) return undefined
+  if (contains(request.options.get(optionCodes.userClass), "iPXE"))
+    return `http://${lease.boot.server}/${lease.boot.file}`
+  return contains(request.options.get(optionCodes.vendorClass), "PXEClient:Arch:00007")
+    ? "ipxe/x86_64/ipxe.new"
+    : undefined
 }
 
 /**
@@ -141,14 +181,21 @@ const reply = (lease: Lease4, request: Dhcp4, type: number): Dhcp4 => {
   const client = request.options.get(optionCodes.clientId) ?? empty
   if (client.length >= 2 && client.length <= 64) options.set(optionCodes.clientId, client)
   const informed = messageType(request) === messageTypes.inform
+  const bootFile = type === messageTypes.nak ? undefined : bootFileOf(lease, request)
   if (type !== messageTypes.nak) {
     if (!informed) options.set(optionCodes.leaseSeconds, Uint8Array.of(255, 255, 255, 255))
     options.set(optionCodes.subnetMask, Uint8Array.of(255, 255, 255, 255))
     options.set(optionCodes.mtu, Uint8Array.from(put16(lease.mtu)))
     // The gateway is on the link, and everything else behind it.
-    options.set(optionCodes.classlessRoutes, concat([16, 169, 254], [0, 0, 0, 0], [0], four(lease.gateway)))
+    const services = lease.virtualServices === true ? [24, 169, 254, 1, ...four(lease.gateway)] : []
+    options.set(
+      optionCodes.classlessRoutes,
+      concat([16, 169, 254], [0, 0, 0, 0], [0], four(lease.gateway), services),
+    )
     if (lease.dns.length > 0) options.set(optionCodes.dns, concat(...lease.dns.map(four)))
     if (lease.hostname !== undefined) options.set(optionCodes.hostname, fromAscii(lease.hostname))
+    // Loaders that know no classless routes.
+    if (bootFile !== undefined) options.set(optionCodes.router, four(lease.gateway))
   }
   return {
     reply: true,
@@ -158,6 +205,9 @@ const reply = (lease: Lease4, request: Dhcp4, type: number): Dhcp4 => {
     clientAddress: type === messageTypes.nak ? "0.0.0.0" : request.clientAddress,
     yourAddress: type === messageTypes.nak || informed ? "0.0.0.0" : lease.address,
     clientMac: request.clientMac,
+    ...(bootFile === undefined || lease.boot === undefined
+      ? {}
+      : { nextServer: lease.boot.server, bootFile }),
     options,
   }
 }

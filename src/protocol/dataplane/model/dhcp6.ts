@@ -1,6 +1,6 @@
-/** DHCPv6 messages (RFC 8415): the codec of what one address needs, and the answers of a dataplane's gateway. */
+/** DHCPv6 messages (RFC 8415, 5970): the codec of what one address needs, and the answers of a dataplane's gateway. */
 import { ipv6At, macBytes, parseIpv6 } from "./address.ts"
-import { type Bytes, concat, equal, put16, put32, u16, u32, u8 } from "./bytes.ts"
+import { type Bytes, concat, equal, fromAscii, put16, put32, u16, u32, u8 } from "./bytes.ts"
 
 export const messageTypes = {
   solicit: 1,
@@ -26,8 +26,11 @@ export const optionCodes = {
   elapsedTime: 8,
   statusCode: 13,
   rapidCommit: 14,
+  userClass: 15,
   dns: 23,
   prefixDelegation: 25,
+  bootFileUrl: 59,
+  clientArchitecture: 61,
 } as const
 
 export const statusCodes = {
@@ -133,6 +136,20 @@ export interface Lease6 {
   readonly address: string | undefined
   readonly dns: ReadonlyArray<string>
   readonly gatewayMac: string
+  /** Where a VM boots from by network (RFC 5970), and which file iPXE then gets by HTTP. */
+  readonly boot?: { readonly server: string; readonly file: string } | undefined
+}
+
+/** UEFI firmware (architecture 7) is sent to the iPXE loader by TFTP, and iPXE to its file by HTTP. */
+const bootFileUrl = (lease: Lease6, options: ReadonlyArray<Option>): string | undefined => {
+  if (lease.boot === undefined) return undefined
+  const all = (code: number) => options.filter((o) => o.code === code).map(({ value }) => value)
+  if (all(optionCodes.userClass).some((value) => String.fromCharCode(...value).includes("iPXE")))
+    return `http://[${lease.boot.server}]/${lease.boot.file}`
+  const efi = all(optionCodes.clientArchitecture).some((value) =>
+    Array.from({ length: value.length >> 1 }, (_, i) => u16(value, i * 2)).includes(7),
+  )
+  return efi ? `tftp://[${lease.boot.server}]/ipxe/x86_64/ipxe.new` : undefined
 }
 
 /** DUID-LL of a MAC (RFC 8415 §11.4). */
@@ -222,6 +239,8 @@ export const answerDhcp6 = (lease: Lease6, request: Dhcp6): Dhcp6 | undefined =>
       code: optionCodes.dns,
       value: concat(...lease.dns.map((address) => parseIpv6(address) ?? new Uint8Array(16))),
     })
+  const url = bootFileUrl(lease, request.options)
+  if (url !== undefined) options.push({ code: optionCodes.bootFileUrl, value: fromAscii(url) })
   return { ...answer, options }
 }
 
