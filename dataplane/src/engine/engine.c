@@ -9,31 +9,6 @@
 #include "engine/state.h"
 #include "table/memory.h"
 
-static int open_uplink(struct ferrite_engine *engine, const char *spec, char *error)
-{
-	struct port *port = NULL;
-	int status = 0;
-	if (spec == NULL || strcmp(spec, "none") == 0)
-		return 0;
-	if (strncmp(spec, "wire:", 5) == 0)
-		status = wire_open(engine, spec + 5, &port, error);
-	else if (strncmp(spec, "eth:", 4) == 0)
-		status = eth_open_uplink(engine, spec + 4, &port, error);
-	else if (strncmp(spec, "ring:", 5) == 0)
-		status = ring_open(engine, spec + 5, &port, error);
-	else
-		status = port_error(error, EINVAL,
-				    "uplink \"%s\": say wire:DIRECTORY, eth:DEVICE[,gateway=IPV6] or none", spec);
-	if (status < 0)
-		return status;
-	port->uplink = true;
-	if (port->mtu < (uint32_t)engine->mtu + IPV6_LENGTH)
-		engine->mtu = (uint16_t)(port->mtu - IPV6_LENGTH);
-	engine->uplink = port;
-	engine_watch(engine, port, true);
-	return 0;
-}
-
 static int make_tables(struct ferrite_engine *engine, uint32_t flows, char *error)
 {
 	uint64_t seed[3];
@@ -86,7 +61,7 @@ static int prepare(struct ferrite_engine *engine, const struct ferrite_engine_co
 	if (engine->epoll < 0 || engine->wake < 0 ||
 	    epoll_ctl(engine->epoll, EPOLL_CTL_ADD, engine->wake, &event) < 0)
 		return port_error(error, errno, "cannot make the worker's event set: %s", strerror(errno));
-	status = open_uplink(engine, config->uplink, error);
+	status = uplink_open(engine, config, error);
 	if (status < 0)
 		return status;
 	engine->ports_version = 1;
@@ -130,8 +105,7 @@ void ferrite_engine_stop(struct ferrite_engine *engine)
 	for (uint32_t i = 1; i < FERRITE_MAX_PORTS; i++)
 		if (engine->ports[i] != NULL)
 			engine->ports[i]->ops->close(engine->ports[i]);
-	if (engine->uplink != NULL)
-		engine->uplink->ops->close(engine->uplink);
+	uplink_close(engine);
 	free_engine(engine);
 }
 
@@ -169,8 +143,10 @@ int ferrite_port_open(struct ferrite_engine *engine, const char *device, const f
 		status = eth_open_access(engine, device + 4, &port, error);
 	else if (strncmp(device, "ring:", 5) == 0)
 		status = ring_open(engine, device + 5, &port, error);
+	else if (strncmp(device, "pci:", 4) == 0)
+		status = pci_open_access(engine, device + 4, &port, error);
 	else
-		status = port_error(error, EINVAL, "device \"%s\": say vtap:NAME, eth:NAME or ring:NAME", device);
+		status = port_error(error, EINVAL, "device \"%s\": say vtap:NAME, eth:NAME, ring:NAME or pci:DEVICE", device);
 	if (status < 0)
 		return status;
 	port->handle = place;
@@ -217,25 +193,6 @@ static uint64_t peek(const uint64_t *counter)
 	return __atomic_load_n(counter, __ATOMIC_RELAXED);
 }
 
-static void port_counters_each(const struct port *port, const char *prefix,
-			       void (*visit)(void *context, const char *name, uint64_t value), void *context)
-{
-	const struct { const char *name; const uint64_t *value; } list[] = {
-		{"rx_packets", &port->counters.rx_packets}, {"rx_bytes", &port->counters.rx_bytes},
-		{"tx_packets", &port->counters.tx_packets}, {"tx_bytes", &port->counters.tx_bytes},
-		{"rx_errors", &port->counters.rx_errors}, {"rx_truncated", &port->counters.rx_truncated},
-		{"rx_no_memory", &port->counters.rx_no_memory}, {"tx_drops", &port->counters.tx_drops},
-		{"tx_errors", &port->counters.tx_errors},
-	};
-	char name[FERRITE_DEVICE_TEXT + 48];
-	for (unsigned i = 0; i < sizeof list / sizeof list[0]; i++) {
-		(void)snprintf(name, sizeof name, "%s.%s", prefix, list[i].name);
-		visit(context, name, peek(list[i].value));
-	}
-	if (port->ops->counters != NULL)
-		port->ops->counters(port, visit, context);
-}
-
 void ferrite_counters_each(struct ferrite_engine *engine,
 			   void (*visit)(void *context, const char *name, uint64_t value), void *context)
 {
@@ -249,13 +206,14 @@ void ferrite_counters_each(struct ferrite_engine *engine,
 	visit(context, "routes.count", engine->routes.count);
 	visit(context, "buffers.small_in_use", rte_mempool_in_use_count(buffers.small));
 	visit(context, "buffers.big_in_use", rte_mempool_in_use_count(buffers.big));
-	if (engine->uplink != NULL)
-		port_counters_each(engine->uplink, "uplink", visit, context);
+	uplink_counters_each(engine, visit, context);
 	for (uint32_t i = 1; i < FERRITE_MAX_PORTS; i++) {
 		char prefix[FERRITE_DEVICE_TEXT + 8];
 		if (engine->ports[i] == NULL)
 			continue;
 		(void)snprintf(prefix, sizeof prefix, "port.%s", engine->ports[i]->device);
-		port_counters_each(engine->ports[i], prefix, visit, context);
+		port_counters_each(&engine->ports[i]->counters, prefix, visit, context);
+		if (engine->ports[i]->ops->counters != NULL)
+			engine->ports[i]->ops->counters(engine->ports[i], visit, context);
 	}
 }

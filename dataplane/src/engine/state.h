@@ -10,6 +10,7 @@
 #include <pthread.h>
 
 #include "engine/counters.h"
+#include "engine/uplink.h"
 #include "ferrite/engine.h"
 #include "port/port.h"
 #include "table/flow.h"
@@ -45,7 +46,8 @@ struct interface {
 struct ferrite_engine {
 	/* Read by the worker for each burst. */
 	struct interface *interfaces; /* [FERRITE_MAX_INTERFACES] */
-	struct port *uplink;          /* NULL: none */
+	struct port *uplink;          /* NULL: none; the first of `uplinks` */
+	struct uplink_set uplinks;
 	struct flow_table flows;
 	struct route_table routes;
 	uint8_t prefix[8];
@@ -55,7 +57,7 @@ struct ferrite_engine {
 
 	/* Worker. */
 	struct port *active[FERRITE_MAX_PORTS];
-	uint32_t active_handles[FERRITE_MAX_PORTS]; /* 0: the uplink */
+	uint32_t active_handles[FERRITE_MAX_PORTS]; /* 0: an uplink */
 	unsigned active_count;
 	struct port *dirty[FERRITE_MAX_PORTS];
 	unsigned dirty_count;
@@ -113,6 +115,12 @@ static inline void emit(struct ferrite_engine *engine, struct port *port, struct
 		engine->dirty[engine->dirty_count++] = port;
 	}
 	port->pending[port->pending_count++] = buffer;
+}
+
+/* The uplink of a flow (engine/uplink.h). */
+static inline struct port *uplink_for(const struct ferrite_engine *engine, uint64_t hash)
+{
+	return uplink_pick(&engine->uplinks, hash);
 }
 
 static inline uint32_t external_head(const uint8_t address[16])

@@ -61,7 +61,7 @@ static void refresh(struct ferrite_engine *engine)
 	for (unsigned i = 0; i < engine->active_count; i++) {
 		/* By handle: what was closed is freed by now, and a new port may have its address. */
 		uint32_t handle = engine->active_handles[i];
-		struct port *port = handle == 0 ? engine->uplink :
+		struct port *port = handle == 0 ? engine->active[i] : /* an uplink stays */
 						  __atomic_load_n(&engine->ports[handle], __ATOMIC_ACQUIRE);
 		if (port == NULL || port != engine->active[i] || !port->active)
 			continue;
@@ -74,8 +74,18 @@ static void refresh(struct ferrite_engine *engine)
 		if (port != NULL && polls_free(port))
 			activate(engine, port);
 	}
-	if (engine->uplink != NULL && polls_free(engine->uplink))
-		activate(engine, engine->uplink);
+	for (unsigned i = 0; i < engine->uplinks.count; i++)
+		if (polls_free(engine->uplinks.ports[i]))
+			activate(engine, engine->uplinks.ports[i]);
+}
+
+static void refresh_when_changed(struct ferrite_engine *engine)
+{
+	uint32_t version = __atomic_load_n(&engine->ports_version, __ATOMIC_ACQUIRE);
+	if (version == engine->ports_seen)
+		return;
+	engine->ports_seen = version;
+	refresh(engine);
 }
 
 static void collect(struct ferrite_engine *engine)
@@ -104,19 +114,14 @@ static void tick(struct ferrite_engine *engine)
 		if (port != NULL && port->ops->tick != NULL && !__atomic_load_n(&port->closing, __ATOMIC_ACQUIRE))
 			port->ops->tick(port, engine->now_ms);
 	}
-	if (engine->uplink != NULL && engine->uplink->ops->tick != NULL)
-		engine->uplink->ops->tick(engine->uplink, engine->now_ms);
+	uplinks_tick(engine);
 }
 
 unsigned ferrite_engine_poll(struct ferrite_engine *engine)
 {
 	struct rte_mbuf *burst[BURST];
 	unsigned moved = 0;
-	uint32_t version = __atomic_load_n(&engine->ports_version, __ATOMIC_ACQUIRE);
-	if (version != engine->ports_seen) {
-		engine->ports_seen = version;
-		refresh(engine);
-	}
+	refresh_when_changed(engine);
 	if (engine->turn++ % POLL_TURNS == 0 || engine->active_count <= 1)
 		collect(engine);
 	if (engine->turn % POLL_TURNS == 0) {
@@ -148,8 +153,12 @@ unsigned ferrite_engine_poll(struct ferrite_engine *engine)
 
 static bool ports_sleep(struct ferrite_engine *engine, bool asleep)
 {
-	struct port *uplink = engine->uplink;
-	return uplink != NULL && uplink->ops->sleep != NULL && uplink->ops->sleep(uplink, asleep);
+	bool work = false;
+	refresh_when_changed(engine); /* what was closed meanwhile is freed */
+	for (unsigned i = 0; i < engine->active_count; i++)
+		if (engine->active[i]->ops->sleep != NULL)
+			work |= engine->active[i]->ops->sleep(engine->active[i], asleep);
+	return work;
 }
 
 static void *worker_main(void *argument)

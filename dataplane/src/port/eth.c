@@ -21,6 +21,7 @@
 #include "port/coalesce.h"
 #include "port/link.h"
 #include "port/segment.h"
+#include "port/spec.h"
 
 #ifndef PACKET_IGNORE_OUTGOING
 #define PACKET_IGNORE_OUTGOING 23
@@ -416,25 +417,15 @@ int eth_open_access(struct ferrite_engine *engine, const char *rest, struct port
 	return 0;
 }
 
-int eth_open_uplink(struct ferrite_engine *engine, const char *rest, struct port **port, char *error)
+int eth_open_uplink(struct ferrite_engine *engine, const struct port_spec *spec, struct port **port, char *error)
 {
-	char name[FERRITE_DEVICE_TEXT];
-	(void)snprintf(name, sizeof name, "%s", rest);
-	char *comma = strchr(name, ',');
-	uint8_t gateway[16];
-	if (comma != NULL) {
-		*comma++ = 0;
-		if (strncmp(comma, "gateway=", 8) != 0 || inet_pton(AF_INET6, comma + 8, gateway) != 1)
-			return port_error(error, EINVAL, "eth: \"%s\": only gateway=IPV6 can follow the device", comma);
-	}
 	struct eth *eth;
-	int status = open_eth(engine, name, &uplink_ops, ETH_P_IPV6, PACKET_MR_ALLMULTI, &eth, error);
+	int status = open_eth(engine, spec->device, &uplink_ops, ETH_P_IPV6, PACKET_MR_ALLMULTI, &eth, error);
 	if (status < 0)
 		return status;
 	memcpy(eth->table.prefix, engine->prefix, 8);
-	eth->table.has_gateway = comma != NULL;
-	if (comma != NULL)
-		memcpy(eth->table.gateway, gateway, 16);
+	eth->table.has_gateway = spec->has_gateway;
+	memcpy(eth->table.gateway, spec->gateway, 16);
 	*port = &eth->port;
 	return 0;
 }

@@ -38,6 +38,8 @@ struct port_ops {
 	void (*event)(struct port *port);
 	/* Before the worker sleeps (true) and after (false). True from it: there is work, don't. NULL: nothing. */
 	bool (*sleep)(struct port *port, bool asleep);
+	/* Whether the link carries, asked at each tick. NULL: always. */
+	bool (*link)(struct port *port);
 	/* About every 100 ms. NULL: nothing. */
 	void (*tick)(struct port *port, uint64_t now_ms);
 	void (*close)(struct port *port);
@@ -71,12 +73,22 @@ struct port {
 	char device[FERRITE_DEVICE_TEXT];
 };
 
+struct port_spec;
+
 /* Opens by kind. `rest` is what stands after "KIND:". */
 int vtap_open(struct ferrite_engine *engine, const char *rest, struct port **port, char *error);
 int ring_open(struct ferrite_engine *engine, const char *rest, struct port **port, char *error);
 int eth_open_access(struct ferrite_engine *engine, const char *rest, struct port **port, char *error);
-int eth_open_uplink(struct ferrite_engine *engine, const char *rest, struct port **port, char *error);
+int eth_open_uplink(struct ferrite_engine *engine, const struct port_spec *spec, struct port **port, char *error);
+int vtap_open_uplink(struct ferrite_engine *engine, const struct port_spec *spec, struct port **port, char *error);
+int pci_open_access(struct ferrite_engine *engine, const char *rest, struct port **port, char *error);
+int pci_open_uplink(struct ferrite_engine *engine, const struct port_spec *spec, struct port **port, char *error);
 int wire_open(struct ferrite_engine *engine, const char *rest, struct port **port, char *error);
+
+/* "PREFIX.rx_packets" and so on; the worker may write meanwhile. */
+void port_counters_each(const struct port_counters *counters, const char *prefix,
+			void (*visit)(void *context, const char *name, uint64_t value), void *context);
+void port_counters_add(struct port_counters *sum, const struct port_counters *counters);
 
 /* Writes one line into `error` and returns -code. */
 int port_error(char *error, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));

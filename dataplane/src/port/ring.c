@@ -17,6 +17,7 @@ struct ring {
 	char name[64];
 	unsigned users;
 	bool taken[2];
+	bool cut;
 	struct ring_end ends[2];
 	/* queue[n] is what side n receives. One thread drives both, so plain indexes do. */
 	struct { struct rte_mbuf *slots[RING_DEPTH]; uint32_t head, tail; } queue[2];
@@ -120,6 +121,16 @@ uint32_t ring_take(struct ring_end *end, void *data, uint32_t limit, struct pack
 	return length;
 }
 
+void ring_cut(struct ring_end *end, bool cut)
+{
+	end->ring->cut = cut;
+}
+
+static bool ring_link(struct port *port)
+{
+	return !((struct ring_port *)port)->end->ring->cut;
+}
+
 static unsigned ring_receive(struct port *port, struct rte_mbuf **burst, unsigned limit)
 {
 	struct ring_end *end = ((struct ring_port *)port)->end;
@@ -138,7 +149,7 @@ static void ring_transmit(struct port *port, struct rte_mbuf **burst, unsigned c
 	struct ring_end *end = ((struct ring_port *)port)->end;
 	for (unsigned i = 0; i < count; i++) {
 		uint32_t length = burst[i]->pkt_len;
-		if (!push(end->ring, end->side ^ 1, burst[i])) {
+		if (end->ring->cut || !push(end->ring, end->side ^ 1, burst[i])) {
 			port_drop(port, burst[i]);
 			continue;
 		}
@@ -154,7 +165,7 @@ static void ring_close(struct port *port)
 }
 
 static const struct port_ops ring_ops = {
-	.receive = ring_receive, .transmit = ring_transmit, .close = ring_close,
+	.receive = ring_receive, .transmit = ring_transmit, .link = ring_link, .close = ring_close,
 };
 
 int ring_open(struct ferrite_engine *engine, const char *rest, struct port **port, char *error)

@@ -17,5 +17,7 @@ void ring_leave(struct ring_end *end);
 bool ring_put(struct ring_end *end, const void *data, uint32_t length, const struct offload *offload);
 /* The length of the oldest packet, copied out; 0: none. `packet` (may be NULL) gets its metadata. */
 uint32_t ring_take(struct ring_end *end, void *data, uint32_t limit, struct packet *packet);
+/* Cuts the ring, as a cable: its link is down and what is sent into it is lost. Or mends it. */
+void ring_cut(struct ring_end *end, bool cut);
 
 #endif

@@ -206,3 +206,8 @@ int vtap_open(struct ferrite_engine *engine, const char *rest_of_name, struct po
 	*port = &vtap->port;
 	return 0;
 }
+
+int vtap_open_uplink(struct ferrite_engine *engine, const struct port_spec *spec, struct port **port, char *error)
+{
+	return port_error(error, ENOTSUP, "vtap: not an uplink yet");
+}

@@ -25,7 +25,7 @@ static inline void encap(struct ferrite_engine *engine, const struct interface *
 	store16(outer->payload_length, packet->ip_length);
 	outer->next_header = packet->family == 4 ? PROTOCOL_IPV4 : PROTOCOL_IPV6;
 	FERRITE_TRACE(encap, buffer);
-	emit(engine, engine->uplink, buffer);
+	emit(engine, uplink_for(engine, packet->hash), buffer);
 }
 
 #endif
