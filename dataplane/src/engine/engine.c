@@ -143,6 +143,8 @@ int ferrite_port_open(struct ferrite_engine *engine, const char *device, const f
 		status = eth_open_access(engine, device + 4, &port, error);
 	else if (strncmp(device, "ring:", 5) == 0)
 		status = ring_open(engine, device + 5, &port, error);
+	else if (strncmp(device, "vhost:", 6) == 0)
+		status = vhost_open(engine, device + 6, &port, error);
 	else if (strncmp(device, "pci:", 4) == 0)
 		status = pci_open_access(engine, device + 4, &port, error);
 	else

@@ -77,6 +77,7 @@ struct port_spec;
 
 /* Opens by kind. `rest` is what stands after "KIND:". */
 int vtap_open(struct ferrite_engine *engine, const char *rest, struct port **port, char *error);
+int vhost_open(struct ferrite_engine *engine, const char *rest, struct port **port, char *error);
 int ring_open(struct ferrite_engine *engine, const char *rest, struct port **port, char *error);
 int eth_open_access(struct ferrite_engine *engine, const char *rest, struct port **port, char *error);
 int eth_open_uplink(struct ferrite_engine *engine, const struct port_spec *spec, struct port **port, char *error);
