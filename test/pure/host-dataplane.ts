@@ -4,6 +4,7 @@
  */
 import {
   type DataplaneListing,
+  noServices,
   type InterfaceState,
   type Operation,
   type OperationResult,
@@ -34,6 +35,7 @@ export const listing = (dataplane: TinyDataplane): DataplaneListing => {
   return {
     interfaces,
     routes,
+    ...noServices,
     state: {
       uuid: dataplane.uuid,
       initialized: true,
@@ -102,7 +104,7 @@ export const applyOne = (dataplane: TinyDataplane, operation: Operation): Operat
     case "DeleteRoute":
       if (!hasVni(operation.vni)) return code(statusCodes.NO_VNI)
       return routes.delete(key(operation.vni, operation.prefix)) ? done : code(statusCodes.ROUTE_NOT_FOUND)
-    case "ResetVni":
+    default:
       return code(statusCodes.INVALID_ARGUMENT)
   }
 }

@@ -126,6 +126,8 @@ const touchedBy = (operations: ReadonlyArray<Operation>): ReadonlySet<string> =>
           return `${operation.vni} ${operation.prefix}`
         case "ResetVni":
           return String(operation.vni)
+        default:
+          return operation._tag
       }
     }),
   )

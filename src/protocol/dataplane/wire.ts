@@ -10,9 +10,11 @@ import type {
   ApplyResponse,
   GetCountersResponse,
   GetStateResponse,
+  Hop as WireHop,
   InterfaceSpec as WireSpec,
   InterfaceState as WireInterface,
   ListAllResponse,
+  ListBatch,
   Operation as WireOperation,
   OperationSchema,
   Route as WireRoute,
@@ -20,20 +22,28 @@ import type {
 import type {
   DataplaneListing,
   DataplaneState,
+  Hop,
   InterfaceSpec,
   InterfaceState,
   Operation,
   OperationResult,
   RouteSpec,
 } from "./Dataplane.ts"
-import { formatIpv4, formatIpv6, parseIpv4, parseIpv6, parsePrefix, prefixText } from "./model/address.ts"
+import {
+  canonical4,
+  canonical6,
+  canonicalPrefix,
+  fail,
+  quote,
+  uint32,
+  within,
+  WireViolation,
+} from "./field.ts"
+import { parsePrefix, prefixText } from "./model/address.ts"
+import * as Services from "./serviceListing.ts"
+import * as Service from "./serviceWire.ts"
 
-/** A broken rule, in one line. */
-export class WireViolation extends Error {}
-
-const fail = (rule: string): never => {
-  throw new WireViolation(rule)
-}
+export { WireViolation } from "./field.ts"
 
 /** Runs a decoder; its violation becomes a value. */
 export const checked = <A>(
@@ -55,28 +65,9 @@ const bounds = {
   device: 127,
   message: 512,
   version: 128,
+  hops: 32,
+  tables: 64,
 } as const
-
-const quote = (text: string): string => JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}...` : text)
-
-const canonical6 = (field: string, text: string): string => {
-  const bytes = parseIpv6(text)
-  return bytes !== undefined && formatIpv6(bytes) === text
-    ? text
-    : fail(`${field}: ${quote(text)} is not a canonical IPv6 address`)
-}
-
-const canonical4 = (field: string, text: string): string => {
-  const bytes = parseIpv4(text)
-  return bytes !== undefined && formatIpv4(bytes) === text
-    ? text
-    : fail(`${field}: ${quote(text)} is not an IPv4 address`)
-}
-
-const within = (field: string, text: string, least: number, most: number): string =>
-  text.length >= least && text.length <= most
-    ? text
-    : fail(`${field}: ${text.length} characters, not ${least} to ${most}`)
 
 const specOf = (spec: WireSpec): InterfaceSpec => ({
   id: /^[A-Za-z0-9_-]{1,63}$/.test(spec.id)
@@ -87,7 +78,31 @@ const specOf = (spec: WireSpec): InterfaceSpec => ({
   ipv6: spec.ipv6 === "" ? undefined : canonical6("interface.ipv6", spec.ipv6),
   device: within("interface.device", spec.device, 1, 63),
   hostname: spec.hostname === "" ? undefined : within("interface.hostname", spec.hostname, 1, 63),
+  ...settingsOf(spec),
 })
+
+/** The rest, where it is not as it is by default. */
+const settingsOf = (spec: WireSpec): Partial<InterfaceSpec> => ({
+  ...(spec.totalRate === 0n ? {} : { totalRate: rateOf("interface.total_rate", spec.totalRate) }),
+  ...(spec.publicRate === 0n ? {} : { publicRate: rateOf("interface.public_rate", spec.publicRate) }),
+  ...(spec.pxeServer === "" && spec.pxeFile === ""
+    ? {}
+    : {
+        pxe: {
+          server: within("interface.pxe_server", spec.pxeServer, 1, 63),
+          file: within("interface.pxe_file", spec.pxeFile, 1, 63),
+        },
+      }),
+  ...(spec.spoofCheckOff ? { spoofCheckOff: true } : {}),
+  ...(spec.flowLimit === 0 ? {} : { flowLimit: spec.flowLimit }),
+  ...(spec.flowRate === 0 ? {} : { flowRate: spec.flowRate }),
+  ...(spec.underlayAddress === ""
+    ? {}
+    : { underlayAddress: canonical6("interface.spec.underlay_address", spec.underlayAddress) }),
+})
+
+const rateOf = (field: string, rate: bigint): number =>
+  rate <= 0xffff_ffffn ? Number(rate) : fail(`${field}: ${rate} is more than 2^32 - 1`)
 
 const interfaceOf = (entry: WireInterface): InterfaceState => ({
   spec: entry.spec === undefined ? fail("interface: no spec") : specOf(entry.spec),
@@ -96,18 +111,23 @@ const interfaceOf = (entry: WireInterface): InterfaceState => ({
 })
 
 const routeOf = (route: WireRoute): RouteSpec => {
-  const prefix = parsePrefix(route.prefix)
-  if (typeof prefix === "string" || prefixText(prefix) !== route.prefix)
-    return fail(`route.prefix: ${quote(route.prefix)} is not a canonical, masked prefix`)
-  if (prefix.length > (prefix.family === 4 ? 32 : 128))
-    return fail(`route.prefix: ${quote(route.prefix)} is longer than its family`)
-  return {
+  const plain = {
     vni: route.vni,
-    prefix: route.prefix,
+    prefix: canonicalPrefix("route.prefix", route.prefix),
     nextHop: canonical6("route.next_hop", route.nextHop),
     nextHopVni: route.nextHopVni,
   }
+  if (route.hops.length === 0) return plain
+  if (route.hops.length < 2 || route.hops.length > bounds.hops)
+    return fail(`route.hops: ${route.hops.length}, not 2 to ${bounds.hops}`)
+  return { ...plain, hops: route.hops.map(hopOf) }
 }
+
+const hopOf = ({ address, vni, weight }: WireHop): Hop => ({
+  address: canonical6("route.hops.address", address),
+  vni,
+  weight: weight >= 1 && weight <= 256 ? weight : fail(`route.hops.weight: ${weight} is not 1 to 256`),
+})
 
 /** Throws `WireViolation`; use within `checked`, as all decoders here. */
 export const decodeState = (state: GetStateResponse): DataplaneState => {
@@ -122,6 +142,15 @@ export const decodeState = (state: GetStateResponse): DataplaneState => {
     digest: state.digest,
     underlayPrefix: prefixText(prefix),
     version: within("version", state.version, 0, bounds.version),
+    ...(state.tables.length === 0
+      ? {}
+      : {
+          tables: new Map(
+            state.tables
+              .slice(0, bounds.tables)
+              .map(({ name, used, capacity }) => [within("table.name", name, 1, 63), { used, capacity }]),
+          ),
+        }),
   }
 }
 
@@ -136,6 +165,12 @@ export const decodeResults = (
     const operation = operations[index]
     const message = within("result.message", result.message, 0, bounds.message)
     if (result.code > 999) return fail(`result.code: ${result.code} is not a status code`)
+    if (result.code === 0 && result.underlayAddress !== "")
+      return {
+        code: 0,
+        message,
+        underlayAddress: canonical6("result.underlay_address", result.underlayAddress),
+      }
     if (result.code !== 0 || operation?._tag !== "CreateInterface") return { code: result.code, message }
     const made = result.interface === undefined ? fail("result: no interface") : interfaceOf(result.interface)
     if (made.spec.id !== operation.spec.id)
@@ -148,24 +183,27 @@ export const decodeResults = (
 export interface PartialListing {
   readonly interfaces: Array<InterfaceState>
   readonly routes: Array<RouteSpec>
+  readonly services: Services.PartialServices
   state: DataplaneState | undefined
 }
 
-export const emptyListing = (): PartialListing => ({ interfaces: [], routes: [], state: undefined })
+export const emptyListing = (): PartialListing => ({
+  interfaces: [],
+  routes: [],
+  services: Services.emptyServices(),
+  state: undefined,
+})
 
-/** Adds one item: interfaces, then routes, then one summary. */
+/** Adds one item: interfaces, then routes, then services, then one summary. */
 export const decodeItem = (listing: PartialListing, { item }: ListAllResponse): void => {
   if (listing.state !== undefined) return fail("list: something follows the summary")
   switch (item.case) {
     case "interface":
-      if (listing.routes.length > 0) return fail("list: an interface follows a route")
-      if (listing.interfaces.length >= bounds.interfaces) return fail("list: too many interfaces")
-      listing.interfaces.push(interfaceOf(item.value))
-      return
+      return decodeInterface(listing, item.value)
     case "route":
-      if (listing.routes.length >= bounds.routes) return fail("list: too many routes")
-      listing.routes.push(routeOf(item.value))
-      return
+      return decodeRoute(listing, item.value)
+    case "batch":
+      return decodeBatch(listing, item.value)
     case "summary":
       if (
         item.value.interfaces !== listing.interfaces.length ||
@@ -179,9 +217,29 @@ export const decodeItem = (listing: PartialListing, { item }: ListAllResponse): 
   }
 }
 
+const decodeBatch = (listing: PartialListing, batch: ListBatch): void => {
+  for (const entry of batch.interfaces) decodeInterface(listing, entry)
+  for (const route of batch.routes) decodeRoute(listing, route)
+  Services.decodeBatch(listing.services, batch)
+}
+
+const decodeInterface = (listing: PartialListing, entry: WireInterface): void => {
+  if (listing.routes.length > 0) return fail("list: an interface follows a route")
+  if (Services.any(listing.services)) return fail("list: an interface follows a service")
+  if (listing.interfaces.length >= bounds.interfaces) return fail("list: too many interfaces")
+  listing.interfaces.push(interfaceOf(entry))
+}
+
+const decodeRoute = (listing: PartialListing, route: WireRoute): void => {
+  if (Services.any(listing.services)) return fail("list: a route follows a service")
+  if (listing.routes.length >= bounds.routes) return fail("list: too many routes")
+  listing.routes.push(routeOf(route))
+}
+
 export const finishListing = (listing: PartialListing): DataplaneListing => ({
   interfaces: listing.interfaces,
   routes: listing.routes,
+  ...listing.services,
   state: listing.state ?? fail("list: ended without a summary"),
 })
 
@@ -195,11 +253,6 @@ export const decodeCounters = (response: GetCountersResponse): ReadonlyMap<strin
   }
   return out
 }
-
-const uint32 = (field: string, value: number): number =>
-  Number.isInteger(value) && value >= 0 && value <= 0xffff_ffff
-    ? value
-    : fail(`${field}: ${value} is not an unsigned 32-bit number`)
 
 type OperationInit = MessageInitShape<typeof OperationSchema>
 
@@ -221,6 +274,8 @@ export const encodeOperation = (operation: Operation): OperationInit => {
       }
     case "ResetVni":
       return { operation: { case: "resetVni", value: uint32("vni", operation.vni) } }
+    default:
+      return { operation: Service.encode(operation) }
   }
 }
 
@@ -231,20 +286,38 @@ export const encodeSpec = (spec: InterfaceSpec) => ({
   ipv6: spec.ipv6 ?? "",
   device: spec.device,
   hostname: spec.hostname ?? "",
+  totalRate: encodeRate("interface.total_rate", spec.totalRate),
+  publicRate: encodeRate("interface.public_rate", spec.publicRate),
+  pxeServer: spec.pxe?.server ?? "",
+  pxeFile: spec.pxe?.file ?? "",
+  spoofCheckOff: spec.spoofCheckOff ?? false,
+  flowLimit: uint32("interface.flow_limit", spec.flowLimit ?? 0),
+  flowRate: uint32("interface.flow_rate", spec.flowRate ?? 0),
+  underlayAddress: spec.underlayAddress ?? "",
 })
+
+const encodeRate = (field: string, rate: number | undefined): bigint =>
+  Number.isSafeInteger(rate ?? 0) && (rate ?? 0) >= 0
+    ? BigInt(rate ?? 0)
+    : fail(`${field}: ${rate} is not a whole number`)
 
 export const encodeRoute = (route: RouteSpec) => ({
   vni: uint32("route.vni", route.vni),
   prefix: route.prefix,
   nextHop: route.nextHop,
   nextHopVni: uint32("route.next_hop_vni", route.nextHopVni),
+  hops: (route.hops ?? []).map(({ address, vni, weight }) => ({
+    address,
+    vni: uint32("route.hops.vni", vni),
+    weight: uint32("route.hops.weight", weight),
+  })),
 })
 
 /** For a server in TypeScript. Fields travel as they are: checking their meaning is what it is asked for. */
 export const decodeOperation = ({ operation }: WireOperation): Operation => {
   switch (operation.case) {
     case "createInterface": {
-      const { id, vni, ipv4, ipv6, device, hostname } = operation.value
+      const { id, vni, ipv4, ipv6, device, hostname, ...more } = operation.value
       return {
         _tag: "CreateInterface",
         spec: {
@@ -254,20 +327,40 @@ export const decodeOperation = ({ operation }: WireOperation): Operation => {
           ipv6: ipv6 || undefined,
           device,
           hostname: hostname || undefined,
+          ...asked({
+            totalRate: Number(more.totalRate),
+            publicRate: Number(more.publicRate),
+            spoofCheckOff: more.spoofCheckOff,
+            flowLimit: more.flowLimit,
+            flowRate: more.flowRate,
+            underlayAddress: more.underlayAddress,
+          }),
+          ...(more.pxeServer === "" && more.pxeFile === ""
+            ? {}
+            : { pxe: { server: more.pxeServer, file: more.pxeFile } }),
         },
       }
     }
     case "deleteInterface":
       return { _tag: "DeleteInterface", id: operation.value }
     case "putRoute": {
-      const { vni, prefix, nextHop, nextHopVni } = operation.value
-      return { _tag: "PutRoute", route: { vni, prefix, nextHop, nextHopVni } }
+      const { vni, prefix, nextHop, nextHopVni, hops } = operation.value
+      const several = hops.length === 0 ? {} : { hops: hops.map(plainHop) }
+      return { _tag: "PutRoute", route: { vni, prefix, nextHop, nextHopVni, ...several } }
     }
     case "deleteRoute":
       return { _tag: "DeleteRoute", vni: operation.value.vni, prefix: operation.value.prefix }
     case "resetVni":
       return { _tag: "ResetVni", vni: operation.value }
-    default:
+    case undefined:
       return fail("operation: nothing is asked for")
+    default:
+      return Service.decode(operation)
   }
 }
+
+const plainHop = ({ address, vni, weight }: WireHop): Hop => ({ address, vni, weight: weight || 1 })
+
+/** Only what is not as it is by default. */
+const asked = (spec: Partial<InterfaceSpec>): Partial<InterfaceSpec> =>
+  Object.fromEntries(Object.entries(spec).filter(([, value]) => Boolean(value)))

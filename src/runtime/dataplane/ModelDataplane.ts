@@ -12,6 +12,7 @@ import {
   DataplaneGone,
   DataplaneProtocolError,
   type DataplaneState,
+  noServices,
   type Operation,
   type OperationResult,
 } from "#protocol/dataplane/Dataplane.ts"
@@ -149,6 +150,7 @@ export const make = Effect.fn("ModelDataplane.make")(function* (options: ModelOp
       listAll: Effect.map(running, (now) => ({
         interfaces: listInterfaces(now),
         routes: listRoutes(now),
+        ...noServices,
         state: summary(now),
       })),
       state: Effect.map(running, summary),

@@ -224,7 +224,7 @@ export const make = Effect.fn("NativeDataplane.make")(function* (options: Native
     listAll: asking(({ client, uuid }) =>
       Effect.suspend(() => {
         const listing = Wire.emptyListing()
-        return client.listAll({}, { deadlineMillis: listDeadlineMillis }).pipe(
+        return client.listAll({ batched: true }, { deadlineMillis: listDeadlineMillis }).pipe(
           Stream.mapError(fromGrpc),
           Stream.runForEach((item) => decode(() => Wire.decodeItem(listing, item))),
           Effect.andThen(decode(() => Wire.finishListing(listing))),

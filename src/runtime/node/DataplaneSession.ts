@@ -69,6 +69,7 @@ export const run = Effect.fnUntraced(function* (
     const listed = digestOf(
       listing.interfaces.map(({ spec }) => spec),
       listing.routes,
+      listing,
     )
     if (listed !== digest && known.undigestible !== uuid) {
       yield* Effect.logWarning("the dataplane's digest is not that of its listing", { uuid })

@@ -34,6 +34,13 @@ export const concat = (...parts: ReadonlyArray<Bytes | ReadonlyArray<number>>): 
 export const equal = (a: Bytes, b: Bytes): boolean =>
   a.length === b.length && a.every((byte, i) => byte === b[i])
 
+/** Lexicographic; negative: `a` comes first. */
+export const compare = (a: Bytes, b: Bytes): number => {
+  for (let i = 0; i < a.length && i < b.length; i++)
+    if (u8(a, i) !== u8(b, i)) return u8(a, i) - u8(b, i)
+  return a.length - b.length
+}
+
 /** Lower-case, two digits a byte, no separator. */
 export const hex = (bytes: Bytes): string => {
   let out = ""

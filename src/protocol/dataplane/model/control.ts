@@ -63,6 +63,8 @@ export const operate = (state: ModelState, operation: Operation): Step => {
       return deleteRoute(state, operation.vni, operation.prefix)
     case "ResetVni":
       return resetVni(state, operation.vni)
+    default:
+      return failed(state, statusCodes.UNIMPLEMENTED)
   }
 }
 

@@ -6,17 +6,21 @@
 // everything listed at once with a digest. Semantics and status codes of an operation are those of the
 // dpdkironcore.v1 call of the same name, unless said otherwise.
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Message } from "@bufbuild/protobuf";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file ferrite/dataplane/v1/dataplane.proto.
  */
 export const file_ferrite_dataplane_v1_dataplane: GenFile = /*@__PURE__*/
-  fileDesc("CiRmZXJyaXRlL2RhdGFwbGFuZS92MS9kYXRhcGxhbmUucHJvdG8SFGZlcnJpdGUuZGF0YXBsYW5lLnYxIvEBCglPcGVyYXRpb24SPwoQY3JlYXRlX2ludGVyZmFjZRgBIAEoCzIjLmZlcnJpdGUuZGF0YXBsYW5lLnYxLkludGVyZmFjZVNwZWNIABIaChBkZWxldGVfaW50ZXJmYWNlGAIgASgJSAASMAoJcHV0X3JvdXRlGAMgASgLMhsuZmVycml0ZS5kYXRhcGxhbmUudjEuUm91dGVIABIzCgxkZWxldGVfcm91dGUYBCABKAsyGy5mZXJyaXRlLmRhdGFwbGFuZS52MS5Sb3V0ZUgAEhMKCXJlc2V0X3ZuaRgFIAEoDUgAQgsKCW9wZXJhdGlvbiJgCgZSZXN1bHQSDAoEY29kZRgBIAEoDRIPCgdtZXNzYWdlGAIgASgJEjcKCWludGVyZmFjZRgDIAEoCzIkLmZlcnJpdGUuZGF0YXBsYW5lLnYxLkludGVyZmFjZVN0YXRlIlUKDEFwcGx5UmVxdWVzdBIQCghzZXF1ZW5jZRgBIAEoBBIzCgpvcGVyYXRpb25zGAIgAygLMh8uZmVycml0ZS5kYXRhcGxhbmUudjEuT3BlcmF0aW9uImAKDUFwcGx5UmVzcG9uc2USEAoIc2VxdWVuY2UYASABKAQSLQoHcmVzdWx0cxgCIAMoCzIcLmZlcnJpdGUuZGF0YXBsYW5lLnYxLlJlc3VsdBIOCgZkaWdlc3QYAyABKAQiZgoNSW50ZXJmYWNlU3BlYxIKCgJpZBgBIAEoCRILCgN2bmkYAiABKA0SDAoEaXB2NBgDIAEoCRIMCgRpcHY2GAQgASgJEg4KBmRldmljZRgFIAEoCRIQCghob3N0bmFtZRgGIAEoCSKCAQoOSW50ZXJmYWNlU3RhdGUSMQoEc3BlYxgBIAEoCzIjLmZlcnJpdGUuZGF0YXBsYW5lLnYxLkludGVyZmFjZVNwZWMSGAoQdW5kZXJsYXlfYWRkcmVzcxgCIAEoCRIOCgZkZXZpY2UYAyABKAkSEwoLZ2F0ZXdheV9tYWMYBCABKAkiTAoFUm91dGUSCwoDdm5pGAEgASgNEg4KBnByZWZpeBgCIAEoCRIQCghuZXh0X2hvcBgDIAEoCRIUCgxuZXh0X2hvcF92bmkYBCABKA0iEAoOTGlzdEFsbFJlcXVlc3QivQEKD0xpc3RBbGxSZXNwb25zZRI5CglpbnRlcmZhY2UYASABKAsyJC5mZXJyaXRlLmRhdGFwbGFuZS52MS5JbnRlcmZhY2VTdGF0ZUgAEiwKBXJvdXRlGAIgASgLMhsuZmVycml0ZS5kYXRhcGxhbmUudjEuUm91dGVIABI5CgdzdW1tYXJ5GAMgASgLMiYuZmVycml0ZS5kYXRhcGxhbmUudjEuR2V0U3RhdGVSZXNwb25zZUgAQgYKBGl0ZW0iEQoPR2V0U3RhdGVSZXF1ZXN0IpMBChBHZXRTdGF0ZVJlc3BvbnNlEgwKBHV1aWQYASABKAkSEwoLaW5pdGlhbGl6ZWQYAiABKAgSDgoGZGlnZXN0GAMgASgEEhIKCmludGVyZmFjZXMYBCABKA0SDgoGcm91dGVzGAUgASgEEhcKD3VuZGVybGF5X3ByZWZpeBgGIAEoCRIPCgd2ZXJzaW9uGAcgASgJIhQKEkdldENvdW50ZXJzUmVxdWVzdCKCAQoTR2V0Q291bnRlcnNSZXNwb25zZRJDCghjb3VudGVycxgBIAMoCzIxLmZlcnJpdGUuZGF0YXBsYW5lLnYxLkdldENvdW50ZXJzUmVzcG9uc2UuQ291bnRlchomCgdDb3VudGVyEgwKBG5hbWUYASABKAkSDQoFdmFsdWUYAiABKAQygQMKEERhdGFwbGFuZVNlcnZpY2USVAoFQXBwbHkSIi5mZXJyaXRlLmRhdGFwbGFuZS52MS5BcHBseVJlcXVlc3QaIy5mZXJyaXRlLmRhdGFwbGFuZS52MS5BcHBseVJlc3BvbnNlKAEwARJYCgdMaXN0QWxsEiQuZmVycml0ZS5kYXRhcGxhbmUudjEuTGlzdEFsbFJlcXVlc3QaJS5mZXJyaXRlLmRhdGFwbGFuZS52MS5MaXN0QWxsUmVzcG9uc2UwARJZCghHZXRTdGF0ZRIlLmZlcnJpdGUuZGF0YXBsYW5lLnYxLkdldFN0YXRlUmVxdWVzdBomLmZlcnJpdGUuZGF0YXBsYW5lLnYxLkdldFN0YXRlUmVzcG9uc2USYgoLR2V0Q291bnRlcnMSKC5mZXJyaXRlLmRhdGFwbGFuZS52MS5HZXRDb3VudGVyc1JlcXVlc3QaKS5mZXJyaXRlLmRhdGFwbGFuZS52MS5HZXRDb3VudGVyc1Jlc3BvbnNlYgZwcm90bzM");
+  fileDesc("CiRmZXJyaXRlL2RhdGFwbGFuZS92MS9kYXRhcGxhbmUucHJvdG8SFGZlcnJpdGUuZGF0YXBsYW5lLnYxIpUICglPcGVyYXRpb24SPwoQY3JlYXRlX2ludGVyZmFjZRgBIAEoCzIjLmZlcnJpdGUuZGF0YXBsYW5lLnYxLkludGVyZmFjZVNwZWNIABIaChBkZWxldGVfaW50ZXJmYWNlGAIgASgJSAASMAoJcHV0X3JvdXRlGAMgASgLMhsuZmVycml0ZS5kYXRhcGxhbmUudjEuUm91dGVIABIzCgxkZWxldGVfcm91dGUYBCABKAsyGy5mZXJyaXRlLmRhdGFwbGFuZS52MS5Sb3V0ZUgAEhMKCXJlc2V0X3ZuaRgFIAEoDUgAEjwKEHB1dF9hbGlhc19wcmVmaXgYBiABKAsyIC5mZXJyaXRlLmRhdGFwbGFuZS52MS5QcmVmaXhTcGVjSAASPwoTZGVsZXRlX2FsaWFzX3ByZWZpeBgHIAEoCzIgLmZlcnJpdGUuZGF0YXBsYW5lLnYxLlByZWZpeFNwZWNIABI/ChNwdXRfYmFsYW5jZXJfcHJlZml4GAggASgLMiAuZmVycml0ZS5kYXRhcGxhbmUudjEuUHJlZml4U3BlY0gAEkIKFmRlbGV0ZV9iYWxhbmNlcl9wcmVmaXgYCSABKAsyIC5mZXJyaXRlLmRhdGFwbGFuZS52MS5QcmVmaXhTcGVjSAASMAoHcHV0X3ZpcBgKIAEoCzIdLmZlcnJpdGUuZGF0YXBsYW5lLnYxLlZpcFNwZWNIABIUCgpkZWxldGVfdmlwGAsgASgJSAASMAoHcHV0X25hdBgMIAEoCzIdLmZlcnJpdGUuZGF0YXBsYW5lLnYxLk5hdFNwZWNIABIUCgpkZWxldGVfbmF0GA0gASgJSAASQQoQcHV0X25laWdoYm9yX25hdBgOIAEoCzIlLmZlcnJpdGUuZGF0YXBsYW5lLnYxLk5laWdoYm9yTmF0U3BlY0gAEkQKE2RlbGV0ZV9uZWlnaGJvcl9uYXQYDyABKAsyJS5mZXJyaXRlLmRhdGFwbGFuZS52MS5OZWlnaGJvck5hdFNwZWNIABJDChFwdXRfbG9hZF9iYWxhbmNlchgQIAEoCzImLmZlcnJpdGUuZGF0YXBsYW5lLnYxLkxvYWRCYWxhbmNlclNwZWNIABIeChRkZWxldGVfbG9hZF9iYWxhbmNlchgRIAEoCUgAEjoKDHB1dF9maXJld2FsbBgSIAEoCzIiLmZlcnJpdGUuZGF0YXBsYW5lLnYxLkZpcmV3YWxsU3BlY0gAEhkKD2RlbGV0ZV9maXJld2FsbBgTIAEoCUgAEjIKCHB1dF9lZGdlGBQgASgLMh4uZmVycml0ZS5kYXRhcGxhbmUudjEuRWRnZVNwZWNIABIVCgtkZWxldGVfZWRnZRgVIAEoCUgAQgsKCW9wZXJhdGlvbiJ6CgZSZXN1bHQSDAoEY29kZRgBIAEoDRIPCgdtZXNzYWdlGAIgASgJEjcKCWludGVyZmFjZRgDIAEoCzIkLmZlcnJpdGUuZGF0YXBsYW5lLnYxLkludGVyZmFjZVN0YXRlEhgKEHVuZGVybGF5X2FkZHJlc3MYBCABKAkiVQoMQXBwbHlSZXF1ZXN0EhAKCHNlcXVlbmNlGAEgASgEEjMKCm9wZXJhdGlvbnMYAiADKAsyHy5mZXJyaXRlLmRhdGFwbGFuZS52MS5PcGVyYXRpb24iYAoNQXBwbHlSZXNwb25zZRIQCghzZXF1ZW5jZRgBIAEoBBItCgdyZXN1bHRzGAIgAygLMhwuZmVycml0ZS5kYXRhcGxhbmUudjEuUmVzdWx0Eg4KBmRpZ2VzdBgDIAEoBCKPAgoNSW50ZXJmYWNlU3BlYxIKCgJpZBgBIAEoCRILCgN2bmkYAiABKA0SDAoEaXB2NBgDIAEoCRIMCgRpcHY2GAQgASgJEg4KBmRldmljZRgFIAEoCRIQCghob3N0bmFtZRgGIAEoCRISCgp0b3RhbF9yYXRlGAcgASgEEhMKC3B1YmxpY19yYXRlGAggASgEEhIKCnB4ZV9zZXJ2ZXIYCSABKAkSEAoIcHhlX2ZpbGUYCiABKAkSFwoPc3Bvb2ZfY2hlY2tfb2ZmGAsgASgIEhIKCmZsb3dfbGltaXQYDCABKA0SEQoJZmxvd19yYXRlGA0gASgNEhgKEHVuZGVybGF5X2FkZHJlc3MYDiABKAkiggEKDkludGVyZmFjZVN0YXRlEjEKBHNwZWMYASABKAsyIy5mZXJyaXRlLmRhdGFwbGFuZS52MS5JbnRlcmZhY2VTcGVjEhgKEHVuZGVybGF5X2FkZHJlc3MYAiABKAkSDgoGZGV2aWNlGAMgASgJEhMKC2dhdGV3YXlfbWFjGAQgASgJInUKBVJvdXRlEgsKA3ZuaRgBIAEoDRIOCgZwcmVmaXgYAiABKAkSEAoIbmV4dF9ob3AYAyABKAkSFAoMbmV4dF9ob3Bfdm5pGAQgASgNEicKBGhvcHMYBSADKAsyGS5mZXJyaXRlLmRhdGFwbGFuZS52MS5Ib3AiMwoDSG9wEg8KB2FkZHJlc3MYASABKAkSCwoDdm5pGAIgASgNEg4KBndlaWdodBgDIAEoDSJJCgpQcmVmaXhTcGVjEhEKCWludGVyZmFjZRgBIAEoCRIOCgZwcmVmaXgYAiABKAkSGAoQdW5kZXJsYXlfYWRkcmVzcxgDIAEoCSJXCgtQcmVmaXhTdGF0ZRIuCgRzcGVjGAEgASgLMiAuZmVycml0ZS5kYXRhcGxhbmUudjEuUHJlZml4U3BlYxIYChB1bmRlcmxheV9hZGRyZXNzGAIgASgJIkIKB1ZpcFNwZWMSEQoJaW50ZXJmYWNlGAEgASgJEgoKAmlwGAIgASgJEhgKEHVuZGVybGF5X2FkZHJlc3MYAyABKAkiUQoIVmlwU3RhdGUSKwoEc3BlYxgBIAEoCzIdLmZlcnJpdGUuZGF0YXBsYW5lLnYxLlZpcFNwZWMSGAoQdW5kZXJsYXlfYWRkcmVzcxgCIAEoCSJmCgdOYXRTcGVjEhEKCWludGVyZmFjZRgBIAEoCRIKCgJpcBgCIAEoCRIQCghtaW5fcG9ydBgDIAEoDRIQCghtYXhfcG9ydBgEIAEoDRIYChB1bmRlcmxheV9hZGRyZXNzGAUgASgJIlEKCE5hdFN0YXRlEisKBHNwZWMYASABKAsyHS5mZXJyaXRlLmRhdGFwbGFuZS52MS5OYXRTcGVjEhgKEHVuZGVybGF5X2FkZHJlc3MYAiABKAkiaAoPTmVpZ2hib3JOYXRTcGVjEgsKA3ZuaRgBIAEoDRIKCgJpcBgCIAEoCRIQCghtaW5fcG9ydBgDIAEoDRIQCghtYXhfcG9ydBgEIAEoDRIYChB1bmRlcmxheV9hZGRyZXNzGAUgASgJIkEKEExvYWRCYWxhbmNlclBvcnQSEAoIcHJvdG9jb2wYASABKA0SDQoFZmlyc3QYAiABKA0SDAoEbGFzdBgDIAEoDSKZAQoQTG9hZEJhbGFuY2VyU3BlYxIKCgJpZBgBIAEoCRILCgN2bmkYAiABKA0SCgoCaXAYAyABKAkSNQoFcG9ydHMYBCADKAsyJi5mZXJyaXRlLmRhdGFwbGFuZS52MS5Mb2FkQmFsYW5jZXJQb3J0Eg8KB3RhcmdldHMYBSADKAkSGAoQdW5kZXJsYXlfYWRkcmVzcxgGIAEoCSJjChFMb2FkQmFsYW5jZXJTdGF0ZRI0CgRzcGVjGAEgASgLMiYuZmVycml0ZS5kYXRhcGxhbmUudjEuTG9hZEJhbGFuY2VyU3BlYxIYChB1bmRlcmxheV9hZGRyZXNzGAIgASgJIigKCVBvcnRSYW5nZRINCgVmaXJzdBgBIAEoDRIMCgRsYXN0GAIgASgNIsICCgxGaXJld2FsbFJ1bGUSCgoCaWQYASABKAkSDgoGZWdyZXNzGAIgASgIEg4KBmFjY2VwdBgDIAEoCBIQCghwcmlvcml0eRgEIAEoDRIOCgZzb3VyY2UYBSABKAkSEwoLZGVzdGluYXRpb24YBiABKAkSEAoIcHJvdG9jb2wYByABKA0SNQoMc291cmNlX3BvcnRzGAggASgLMh8uZmVycml0ZS5kYXRhcGxhbmUudjEuUG9ydFJhbmdlEjoKEWRlc3RpbmF0aW9uX3BvcnRzGAkgASgLMh8uZmVycml0ZS5kYXRhcGxhbmUudjEuUG9ydFJhbmdlEhYKCWljbXBfdHlwZRgKIAEoDUgAiAEBEhYKCWljbXBfY29kZRgLIAEoDUgBiAEBQgwKCl9pY21wX3R5cGVCDAoKX2ljbXBfY29kZSLDAQoMRmlyZXdhbGxTcGVjEhEKCWludGVyZmFjZRgBIAEoCRI2CgdpbmdyZXNzGAIgASgOMiUuZmVycml0ZS5kYXRhcGxhbmUudjEuRmlyZXdhbGxEZWZhdWx0EjUKBmVncmVzcxgDIAEoDjIlLmZlcnJpdGUuZGF0YXBsYW5lLnYxLkZpcmV3YWxsRGVmYXVsdBIxCgVydWxlcxgEIAMoCzIiLmZlcnJpdGUuZGF0YXBsYW5lLnYxLkZpcmV3YWxsUnVsZSKnAQoIRWRnZVNwZWMSDAoEbmFtZRgBIAEoCRILCgN2bmkYAiABKA0SDgoGZGV2aWNlGAMgASgJEhQKDG91dHNpZGVfaXB2NBgEIAEoCRIUCgxvdXRzaWRlX2lwdjYYBSABKAkSFAoMZ2F0ZXdheV9pcHY0GAYgASgJEhQKDGdhdGV3YXlfaXB2NhgHIAEoCRIYChB1bmRlcmxheV9hZGRyZXNzGAggASgJImMKCUVkZ2VTdGF0ZRIsCgRzcGVjGAEgASgLMh4uZmVycml0ZS5kYXRhcGxhbmUudjEuRWRnZVNwZWMSGAoQdW5kZXJsYXlfYWRkcmVzcxgCIAEoCRIOCgZkZXZpY2UYAyABKAkiIQoOTGlzdEFsbFJlcXVlc3QSDwoHYmF0Y2hlZBgBIAEoCCLvAQoPTGlzdEFsbFJlc3BvbnNlEjkKCWludGVyZmFjZRgBIAEoCzIkLmZlcnJpdGUuZGF0YXBsYW5lLnYxLkludGVyZmFjZVN0YXRlSAASLAoFcm91dGUYAiABKAsyGy5mZXJyaXRlLmRhdGFwbGFuZS52MS5Sb3V0ZUgAEjkKB3N1bW1hcnkYAyABKAsyJi5mZXJyaXRlLmRhdGFwbGFuZS52MS5HZXRTdGF0ZVJlc3BvbnNlSAASMAoFYmF0Y2gYBCABKAsyHy5mZXJyaXRlLmRhdGFwbGFuZS52MS5MaXN0QmF0Y2hIAEIGCgRpdGVtIq0ECglMaXN0QmF0Y2gSOAoKaW50ZXJmYWNlcxgBIAMoCzIkLmZlcnJpdGUuZGF0YXBsYW5lLnYxLkludGVyZmFjZVN0YXRlEisKBnJvdXRlcxgCIAMoCzIbLmZlcnJpdGUuZGF0YXBsYW5lLnYxLlJvdXRlEjkKDmFsaWFzX3ByZWZpeGVzGAMgAygLMiEuZmVycml0ZS5kYXRhcGxhbmUudjEuUHJlZml4U3RhdGUSPAoRYmFsYW5jZXJfcHJlZml4ZXMYBCADKAsyIS5mZXJyaXRlLmRhdGFwbGFuZS52MS5QcmVmaXhTdGF0ZRIsCgR2aXBzGAUgAygLMh4uZmVycml0ZS5kYXRhcGxhbmUudjEuVmlwU3RhdGUSLAoEbmF0cxgGIAMoCzIeLmZlcnJpdGUuZGF0YXBsYW5lLnYxLk5hdFN0YXRlEjwKDW5laWdoYm9yX25hdHMYByADKAsyJS5mZXJyaXRlLmRhdGFwbGFuZS52MS5OZWlnaGJvck5hdFNwZWMSPwoObG9hZF9iYWxhbmNlcnMYCCADKAsyJy5mZXJyaXRlLmRhdGFwbGFuZS52MS5Mb2FkQmFsYW5jZXJTdGF0ZRI1CglmaXJld2FsbHMYCSADKAsyIi5mZXJyaXRlLmRhdGFwbGFuZS52MS5GaXJld2FsbFNwZWMSLgoFZWRnZXMYCiADKAsyHy5mZXJyaXRlLmRhdGFwbGFuZS52MS5FZGdlU3RhdGUiEQoPR2V0U3RhdGVSZXF1ZXN0IsMBChBHZXRTdGF0ZVJlc3BvbnNlEgwKBHV1aWQYASABKAkSEwoLaW5pdGlhbGl6ZWQYAiABKAgSDgoGZGlnZXN0GAMgASgEEhIKCmludGVyZmFjZXMYBCABKA0SDgoGcm91dGVzGAUgASgEEhcKD3VuZGVybGF5X3ByZWZpeBgGIAEoCRIPCgd2ZXJzaW9uGAcgASgJEi4KBnRhYmxlcxgIIAMoCzIeLmZlcnJpdGUuZGF0YXBsYW5lLnYxLlRhYmxlVXNlIjgKCFRhYmxlVXNlEgwKBG5hbWUYASABKAkSDAoEdXNlZBgCIAEoBBIQCghjYXBhY2l0eRgDIAEoBCIUChJHZXRDb3VudGVyc1JlcXVlc3QiggEKE0dldENvdW50ZXJzUmVzcG9uc2USQwoIY291bnRlcnMYASADKAsyMS5mZXJyaXRlLmRhdGFwbGFuZS52MS5HZXRDb3VudGVyc1Jlc3BvbnNlLkNvdW50ZXIaJgoHQ291bnRlchIMCgRuYW1lGAEgASgJEg0KBXZhbHVlGAIgASgEKmUKD0ZpcmV3YWxsRGVmYXVsdBIbChdGSVJFV0FMTF9ERUZBVUxUX0FDQ0VQVBAAEhkKFUZJUkVXQUxMX0RFRkFVTFRfRFJPUBABEhoKFkZJUkVXQUxMX0RFRkFVTFRfUlVMRVMQAjKBAwoQRGF0YXBsYW5lU2VydmljZRJUCgVBcHBseRIiLmZlcnJpdGUuZGF0YXBsYW5lLnYxLkFwcGx5UmVxdWVzdBojLmZlcnJpdGUuZGF0YXBsYW5lLnYxLkFwcGx5UmVzcG9uc2UoATABElgKB0xpc3RBbGwSJC5mZXJyaXRlLmRhdGFwbGFuZS52MS5MaXN0QWxsUmVxdWVzdBolLmZlcnJpdGUuZGF0YXBsYW5lLnYxLkxpc3RBbGxSZXNwb25zZTABElkKCEdldFN0YXRlEiUuZmVycml0ZS5kYXRhcGxhbmUudjEuR2V0U3RhdGVSZXF1ZXN0GiYuZmVycml0ZS5kYXRhcGxhbmUudjEuR2V0U3RhdGVSZXNwb25zZRJiCgtHZXRDb3VudGVycxIoLmZlcnJpdGUuZGF0YXBsYW5lLnYxLkdldENvdW50ZXJzUmVxdWVzdBopLmZlcnJpdGUuZGF0YXBsYW5lLnYxLkdldENvdW50ZXJzUmVzcG9uc2ViBnByb3RvMw");
 
 /**
+ * Every put makes an object or replaces the one of the same identity in place, as far as it can: putting what is
+ * there is a success and changes nothing. What a change makes impossible (a range that overlaps another's, an
+ * address that another has) is refused and leaves what was there. Deleting needs the identity only.
+ *
  * @generated from message ferrite.dataplane.v1.Operation
  */
 export type Operation = Message<"ferrite.dataplane.v1.Operation"> & {
@@ -25,6 +29,9 @@ export type Operation = Message<"ferrite.dataplane.v1.Operation"> & {
    */
   operation: {
     /**
+     * For an id that is there: rates, network boot, hostname, limits and the spoof check change in place; another VNI,
+     * address, device or underlay address is ALREADY_EXISTS.
+     *
      * @generated from field: ferrite.dataplane.v1.InterfaceSpec create_interface = 1;
      */
     value: InterfaceSpec;
@@ -59,6 +66,126 @@ export type Operation = Message<"ferrite.dataplane.v1.Operation"> & {
      */
     value: number;
     case: "resetVni";
+  } | {
+    /**
+     * Identity: (interface, prefix). A prefix that another interface has is ROUTE_EXISTS.
+     *
+     * @generated from field: ferrite.dataplane.v1.PrefixSpec put_alias_prefix = 6;
+     */
+    value: PrefixSpec;
+    case: "putAliasPrefix";
+  } | {
+    /**
+     * @generated from field: ferrite.dataplane.v1.PrefixSpec delete_alias_prefix = 7;
+     */
+    value: PrefixSpec;
+    case: "deleteAliasPrefix";
+  } | {
+    /**
+     * @generated from field: ferrite.dataplane.v1.PrefixSpec put_balancer_prefix = 8;
+     */
+    value: PrefixSpec;
+    case: "putBalancerPrefix";
+  } | {
+    /**
+     * @generated from field: ferrite.dataplane.v1.PrefixSpec delete_balancer_prefix = 9;
+     */
+    value: PrefixSpec;
+    case: "deleteBalancerPrefix";
+  } | {
+    /**
+     * Identity: the interface.
+     *
+     * @generated from field: ferrite.dataplane.v1.VipSpec put_vip = 10;
+     */
+    value: VipSpec;
+    case: "putVip";
+  } | {
+    /**
+     * Interface id.
+     *
+     * @generated from field: string delete_vip = 11;
+     */
+    value: string;
+    case: "deleteVip";
+  } | {
+    /**
+     * Identity: the interface. Of a NAT with the same address the range changes in place.
+     *
+     * @generated from field: ferrite.dataplane.v1.NatSpec put_nat = 12;
+     */
+    value: NatSpec;
+    case: "putNat";
+  } | {
+    /**
+     * Interface id.
+     *
+     * @generated from field: string delete_nat = 13;
+     */
+    value: string;
+    case: "deleteNat";
+  } | {
+    /**
+     * Identity: (VNI, address, range).
+     *
+     * @generated from field: ferrite.dataplane.v1.NeighborNatSpec put_neighbor_nat = 14;
+     */
+    value: NeighborNatSpec;
+    case: "putNeighborNat";
+  } | {
+    /**
+     * @generated from field: ferrite.dataplane.v1.NeighborNatSpec delete_neighbor_nat = 15;
+     */
+    value: NeighborNatSpec;
+    case: "deleteNeighborNat";
+  } | {
+    /**
+     * Identity: the id. Ports and targets change in place.
+     *
+     * @generated from field: ferrite.dataplane.v1.LoadBalancerSpec put_load_balancer = 16;
+     */
+    value: LoadBalancerSpec;
+    case: "putLoadBalancer";
+  } | {
+    /**
+     * Load balancer id.
+     *
+     * @generated from field: string delete_load_balancer = 17;
+     */
+    value: string;
+    case: "deleteLoadBalancer";
+  } | {
+    /**
+     * Identity: the interface. All rules at once.
+     *
+     * @generated from field: ferrite.dataplane.v1.FirewallSpec put_firewall = 18;
+     */
+    value: FirewallSpec;
+    case: "putFirewall";
+  } | {
+    /**
+     * Interface id. It then accepts everything, as before its first rule.
+     *
+     * @generated from field: string delete_firewall = 19;
+     */
+    value: string;
+    case: "deleteFirewall";
+  } | {
+    /**
+     * Identity: the name.
+     *
+     * @generated from field: ferrite.dataplane.v1.EdgeSpec put_edge = 20;
+     */
+    value: EdgeSpec;
+    case: "putEdge";
+  } | {
+    /**
+     * Edge name.
+     *
+     * @generated from field: string delete_edge = 21;
+     */
+    value: string;
+    case: "deleteEdge";
   } | { case: undefined; value?: undefined };
 };
 
@@ -74,7 +201,7 @@ export const OperationSchema: GenMessage<Operation> = /*@__PURE__*/
  */
 export type Result = Message<"ferrite.dataplane.v1.Result"> & {
   /**
-   * Status codes of dpdkironcore.v1; 0: done.
+   * Status codes of dpdkironcore.v1; 0: done. 12: this program has no such thing.
    *
    * @generated from field: uint32 code = 1;
    */
@@ -93,6 +220,13 @@ export type Result = Message<"ferrite.dataplane.v1.Result"> & {
    * @generated from field: ferrite.dataplane.v1.InterfaceState interface = 3;
    */
   interface?: InterfaceState | undefined;
+
+  /**
+   * After a put of what has an underlay address of its own, done.
+   *
+   * @generated from field: string underlay_address = 4;
+   */
+  underlayAddress: string;
 };
 
 /**
@@ -194,6 +328,56 @@ export type InterfaceSpec = Message<"ferrite.dataplane.v1.InterfaceSpec"> & {
    * @generated from field: string hostname = 6;
    */
   hostname: string;
+
+  /**
+   * Mbit/s of IP bytes; 0: no limit. At most 2^32 - 1, and the public rate at most the total rate where both are.
+   *
+   * @generated from field: uint64 total_rate = 7;
+   */
+  totalRate: bigint;
+
+  /**
+   * @generated from field: uint64 public_rate = 8;
+   */
+  publicRate: bigint;
+
+  /**
+   * Network boot: text of an address (IPv6 where the interface has an IPv6 address), and 1 to 31 bytes. Both or none.
+   *
+   * @generated from field: string pxe_server = 9;
+   */
+  pxeServer: string;
+
+  /**
+   * @generated from field: string pxe_file = 10;
+   */
+  pxeFile: string;
+
+  /**
+   * Its source addresses are not looked at.
+   *
+   * @generated from field: bool spoof_check_off = 11;
+   */
+  spoofCheckOff: boolean;
+
+  /**
+   * Flows, and new ones a second; 0: those of the engine.
+   *
+   * @generated from field: uint32 flow_limit = 12;
+   */
+  flowLimit: number;
+
+  /**
+   * @generated from field: uint32 flow_rate = 13;
+   */
+  flowRate: number;
+
+  /**
+   * Underlay address that is wanted, text; empty: a generated one. In the host's /64, with the bit 0x80 of byte 10.
+   *
+   * @generated from field: string underlay_address = 14;
+   */
+  underlayAddress: string;
 };
 
 /**
@@ -258,7 +442,7 @@ export type Route = Message<"ferrite.dataplane.v1.Route"> & {
   prefix: string;
 
   /**
-   * Underlay address, text. Ignored by delete_route.
+   * Underlay address, text. Ignored by delete_route. Of several hops the first.
    *
    * @generated from field: string next_hop = 3;
    */
@@ -268,6 +452,14 @@ export type Route = Message<"ferrite.dataplane.v1.Route"> & {
    * @generated from field: uint32 next_hop_vni = 4;
    */
   nextHopVni: number;
+
+  /**
+   * Up to 32, no address twice; listed by address. Where there is one, next_hop and next_hop_vni are not read. A route
+   * with a single hop is listed without this field.
+   *
+   * @generated from field: repeated ferrite.dataplane.v1.Hop hops = 5;
+   */
+  hops: Hop[];
 };
 
 /**
@@ -278,9 +470,585 @@ export const RouteSchema: GenMessage<Route> = /*@__PURE__*/
   messageDesc(file_ferrite_dataplane_v1_dataplane, 6);
 
 /**
+ * @generated from message ferrite.dataplane.v1.Hop
+ */
+export type Hop = Message<"ferrite.dataplane.v1.Hop"> & {
+  /**
+   * @generated from field: string address = 1;
+   */
+  address: string;
+
+  /**
+   * @generated from field: uint32 vni = 2;
+   */
+  vni: number;
+
+  /**
+   * 1 to 256; 0 is 1.
+   *
+   * @generated from field: uint32 weight = 3;
+   */
+  weight: number;
+};
+
+/**
+ * Describes the message ferrite.dataplane.v1.Hop.
+ * Use `create(HopSchema)` to create a new message.
+ */
+export const HopSchema: GenMessage<Hop> = /*@__PURE__*/
+  messageDesc(file_ferrite_dataplane_v1_dataplane, 7);
+
+/**
+ * A prefix of an interface with an underlay address of its own. An alias prefix is routed to it in its VNI.
+ *
+ * @generated from message ferrite.dataplane.v1.PrefixSpec
+ */
+export type PrefixSpec = Message<"ferrite.dataplane.v1.PrefixSpec"> & {
+  /**
+   * Id.
+   *
+   * @generated from field: string interface = 1;
+   */
+  interface: string;
+
+  /**
+   * CIDR text, host bits masked.
+   *
+   * @generated from field: string prefix = 2;
+   */
+  prefix: string;
+
+  /**
+   * As in InterfaceSpec.
+   *
+   * @generated from field: string underlay_address = 3;
+   */
+  underlayAddress: string;
+};
+
+/**
+ * Describes the message ferrite.dataplane.v1.PrefixSpec.
+ * Use `create(PrefixSpecSchema)` to create a new message.
+ */
+export const PrefixSpecSchema: GenMessage<PrefixSpec> = /*@__PURE__*/
+  messageDesc(file_ferrite_dataplane_v1_dataplane, 8);
+
+/**
+ * @generated from message ferrite.dataplane.v1.PrefixState
+ */
+export type PrefixState = Message<"ferrite.dataplane.v1.PrefixState"> & {
+  /**
+   * @generated from field: ferrite.dataplane.v1.PrefixSpec spec = 1;
+   */
+  spec?: PrefixSpec | undefined;
+
+  /**
+   * @generated from field: string underlay_address = 2;
+   */
+  underlayAddress: string;
+};
+
+/**
+ * Describes the message ferrite.dataplane.v1.PrefixState.
+ * Use `create(PrefixStateSchema)` to create a new message.
+ */
+export const PrefixStateSchema: GenMessage<PrefixState> = /*@__PURE__*/
+  messageDesc(file_ferrite_dataplane_v1_dataplane, 9);
+
+/**
+ * @generated from message ferrite.dataplane.v1.VipSpec
+ */
+export type VipSpec = Message<"ferrite.dataplane.v1.VipSpec"> & {
+  /**
+   * @generated from field: string interface = 1;
+   */
+  interface: string;
+
+  /**
+   * IPv4 text.
+   *
+   * @generated from field: string ip = 2;
+   */
+  ip: string;
+
+  /**
+   * @generated from field: string underlay_address = 3;
+   */
+  underlayAddress: string;
+};
+
+/**
+ * Describes the message ferrite.dataplane.v1.VipSpec.
+ * Use `create(VipSpecSchema)` to create a new message.
+ */
+export const VipSpecSchema: GenMessage<VipSpec> = /*@__PURE__*/
+  messageDesc(file_ferrite_dataplane_v1_dataplane, 10);
+
+/**
+ * @generated from message ferrite.dataplane.v1.VipState
+ */
+export type VipState = Message<"ferrite.dataplane.v1.VipState"> & {
+  /**
+   * @generated from field: ferrite.dataplane.v1.VipSpec spec = 1;
+   */
+  spec?: VipSpec | undefined;
+
+  /**
+   * @generated from field: string underlay_address = 2;
+   */
+  underlayAddress: string;
+};
+
+/**
+ * Describes the message ferrite.dataplane.v1.VipState.
+ * Use `create(VipStateSchema)` to create a new message.
+ */
+export const VipStateSchema: GenMessage<VipState> = /*@__PURE__*/
+  messageDesc(file_ferrite_dataplane_v1_dataplane, 11);
+
+/**
+ * @generated from message ferrite.dataplane.v1.NatSpec
+ */
+export type NatSpec = Message<"ferrite.dataplane.v1.NatSpec"> & {
+  /**
+   * @generated from field: string interface = 1;
+   */
+  interface: string;
+
+  /**
+   * IPv4 text.
+   *
+   * @generated from field: string ip = 2;
+   */
+  ip: string;
+
+  /**
+   * [min_port, max_port), at most 65536. No two ranges of one address and VNI overlap, neighbours' included: ALREADY_EXISTS.
+   *
+   * @generated from field: uint32 min_port = 3;
+   */
+  minPort: number;
+
+  /**
+   * @generated from field: uint32 max_port = 4;
+   */
+  maxPort: number;
+
+  /**
+   * @generated from field: string underlay_address = 5;
+   */
+  underlayAddress: string;
+};
+
+/**
+ * Describes the message ferrite.dataplane.v1.NatSpec.
+ * Use `create(NatSpecSchema)` to create a new message.
+ */
+export const NatSpecSchema: GenMessage<NatSpec> = /*@__PURE__*/
+  messageDesc(file_ferrite_dataplane_v1_dataplane, 12);
+
+/**
+ * @generated from message ferrite.dataplane.v1.NatState
+ */
+export type NatState = Message<"ferrite.dataplane.v1.NatState"> & {
+  /**
+   * @generated from field: ferrite.dataplane.v1.NatSpec spec = 1;
+   */
+  spec?: NatSpec | undefined;
+
+  /**
+   * @generated from field: string underlay_address = 2;
+   */
+  underlayAddress: string;
+};
+
+/**
+ * Describes the message ferrite.dataplane.v1.NatState.
+ * Use `create(NatStateSchema)` to create a new message.
+ */
+export const NatStateSchema: GenMessage<NatState> = /*@__PURE__*/
+  messageDesc(file_ferrite_dataplane_v1_dataplane, 13);
+
+/**
+ * @generated from message ferrite.dataplane.v1.NeighborNatSpec
+ */
+export type NeighborNatSpec = Message<"ferrite.dataplane.v1.NeighborNatSpec"> & {
+  /**
+   * @generated from field: uint32 vni = 1;
+   */
+  vni: number;
+
+  /**
+   * @generated from field: string ip = 2;
+   */
+  ip: string;
+
+  /**
+   * @generated from field: uint32 min_port = 3;
+   */
+  minPort: number;
+
+  /**
+   * @generated from field: uint32 max_port = 4;
+   */
+  maxPort: number;
+
+  /**
+   * Where packets to these ports go: underlay address, text. Ignored by delete_neighbor_nat.
+   *
+   * @generated from field: string underlay_address = 5;
+   */
+  underlayAddress: string;
+};
+
+/**
+ * Describes the message ferrite.dataplane.v1.NeighborNatSpec.
+ * Use `create(NeighborNatSpecSchema)` to create a new message.
+ */
+export const NeighborNatSpecSchema: GenMessage<NeighborNatSpec> = /*@__PURE__*/
+  messageDesc(file_ferrite_dataplane_v1_dataplane, 14);
+
+/**
+ * @generated from message ferrite.dataplane.v1.LoadBalancerPort
+ */
+export type LoadBalancerPort = Message<"ferrite.dataplane.v1.LoadBalancerPort"> & {
+  /**
+   * 6 or 17.
+   *
+   * @generated from field: uint32 protocol = 1;
+   */
+  protocol: number;
+
+  /**
+   * 1 to 65535, inclusive; `last` 0 is `first`.
+   *
+   * @generated from field: uint32 first = 2;
+   */
+  first: number;
+
+  /**
+   * @generated from field: uint32 last = 3;
+   */
+  last: number;
+};
+
+/**
+ * Describes the message ferrite.dataplane.v1.LoadBalancerPort.
+ * Use `create(LoadBalancerPortSchema)` to create a new message.
+ */
+export const LoadBalancerPortSchema: GenMessage<LoadBalancerPort> = /*@__PURE__*/
+  messageDesc(file_ferrite_dataplane_v1_dataplane, 15);
+
+/**
+ * @generated from message ferrite.dataplane.v1.LoadBalancerSpec
+ */
+export type LoadBalancerSpec = Message<"ferrite.dataplane.v1.LoadBalancerSpec"> & {
+  /**
+   * 1 to 63 bytes.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * @generated from field: uint32 vni = 2;
+   */
+  vni: number;
+
+  /**
+   * Text, IPv4 or IPv6.
+   *
+   * @generated from field: string ip = 3;
+   */
+  ip: string;
+
+  /**
+   * At most 64, that do not overlap. Listed by protocol, then port.
+   *
+   * @generated from field: repeated ferrite.dataplane.v1.LoadBalancerPort ports = 4;
+   */
+  ports: LoadBalancerPort[];
+
+  /**
+   * Underlay addresses, text; at most 1024, none twice. Listed in order.
+   *
+   * @generated from field: repeated string targets = 5;
+   */
+  targets: string[];
+
+  /**
+   * @generated from field: string underlay_address = 6;
+   */
+  underlayAddress: string;
+};
+
+/**
+ * Describes the message ferrite.dataplane.v1.LoadBalancerSpec.
+ * Use `create(LoadBalancerSpecSchema)` to create a new message.
+ */
+export const LoadBalancerSpecSchema: GenMessage<LoadBalancerSpec> = /*@__PURE__*/
+  messageDesc(file_ferrite_dataplane_v1_dataplane, 16);
+
+/**
+ * @generated from message ferrite.dataplane.v1.LoadBalancerState
+ */
+export type LoadBalancerState = Message<"ferrite.dataplane.v1.LoadBalancerState"> & {
+  /**
+   * @generated from field: ferrite.dataplane.v1.LoadBalancerSpec spec = 1;
+   */
+  spec?: LoadBalancerSpec | undefined;
+
+  /**
+   * @generated from field: string underlay_address = 2;
+   */
+  underlayAddress: string;
+};
+
+/**
+ * Describes the message ferrite.dataplane.v1.LoadBalancerState.
+ * Use `create(LoadBalancerStateSchema)` to create a new message.
+ */
+export const LoadBalancerStateSchema: GenMessage<LoadBalancerState> = /*@__PURE__*/
+  messageDesc(file_ferrite_dataplane_v1_dataplane, 17);
+
+/**
+ * @generated from message ferrite.dataplane.v1.PortRange
+ */
+export type PortRange = Message<"ferrite.dataplane.v1.PortRange"> & {
+  /**
+   * Inclusive, 0 to 65535.
+   *
+   * @generated from field: uint32 first = 1;
+   */
+  first: number;
+
+  /**
+   * @generated from field: uint32 last = 2;
+   */
+  last: number;
+};
+
+/**
+ * Describes the message ferrite.dataplane.v1.PortRange.
+ * Use `create(PortRangeSchema)` to create a new message.
+ */
+export const PortRangeSchema: GenMessage<PortRange> = /*@__PURE__*/
+  messageDesc(file_ferrite_dataplane_v1_dataplane, 18);
+
+/**
+ * @generated from message ferrite.dataplane.v1.FirewallRule
+ */
+export type FirewallRule = Message<"ferrite.dataplane.v1.FirewallRule"> & {
+  /**
+   * 1 to 63 bytes, once in an interface.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * @generated from field: bool egress = 2;
+   */
+  egress: boolean;
+
+  /**
+   * @generated from field: bool accept = 3;
+   */
+  accept: boolean;
+
+  /**
+   * 0 to 65535; low ones are tried first, equal ones in the order of the list.
+   *
+   * @generated from field: uint32 priority = 4;
+   */
+  priority: number;
+
+  /**
+   * CIDR text, of one family. Empty: every address of the other's family; both empty: every packet.
+   *
+   * @generated from field: string source = 5;
+   */
+  source: string;
+
+  /**
+   * @generated from field: string destination = 6;
+   */
+  destination: string;
+
+  /**
+   * Number; 0: every one. 1 means ICMPv6 in an IPv6 rule.
+   *
+   * @generated from field: uint32 protocol = 7;
+   */
+  protocol: number;
+
+  /**
+   * Of TCP, UDP and SCTP; absent: all.
+   *
+   * @generated from field: ferrite.dataplane.v1.PortRange source_ports = 8;
+   */
+  sourcePorts?: PortRange | undefined;
+
+  /**
+   * @generated from field: ferrite.dataplane.v1.PortRange destination_ports = 9;
+   */
+  destinationPorts?: PortRange | undefined;
+
+  /**
+   * Of ICMP, 0 to 255; absent: all.
+   *
+   * @generated from field: optional uint32 icmp_type = 10;
+   */
+  icmpType?: number | undefined;
+
+  /**
+   * @generated from field: optional uint32 icmp_code = 11;
+   */
+  icmpCode?: number | undefined;
+};
+
+/**
+ * Describes the message ferrite.dataplane.v1.FirewallRule.
+ * Use `create(FirewallRuleSchema)` to create a new message.
+ */
+export const FirewallRuleSchema: GenMessage<FirewallRule> = /*@__PURE__*/
+  messageDesc(file_ferrite_dataplane_v1_dataplane, 19);
+
+/**
+ * @generated from message ferrite.dataplane.v1.FirewallSpec
+ */
+export type FirewallSpec = Message<"ferrite.dataplane.v1.FirewallSpec"> & {
+  /**
+   * @generated from field: string interface = 1;
+   */
+  interface: string;
+
+  /**
+   * What becomes of packets that no rule matches.
+   *
+   * @generated from field: ferrite.dataplane.v1.FirewallDefault ingress = 2;
+   */
+  ingress: FirewallDefault;
+
+  /**
+   * @generated from field: ferrite.dataplane.v1.FirewallDefault egress = 3;
+   */
+  egress: FirewallDefault;
+
+  /**
+   * At most 4096. Listed as they were put, or made one by one.
+   *
+   * @generated from field: repeated ferrite.dataplane.v1.FirewallRule rules = 4;
+   */
+  rules: FirewallRule[];
+};
+
+/**
+ * Describes the message ferrite.dataplane.v1.FirewallSpec.
+ * Use `create(FirewallSpecSchema)` to create a new message.
+ */
+export const FirewallSpecSchema: GenMessage<FirewallSpec> = /*@__PURE__*/
+  messageDesc(file_ferrite_dataplane_v1_dataplane, 20);
+
+/**
+ * A way out of the overlay, to a network outside.
+ *
+ * @generated from message ferrite.dataplane.v1.EdgeSpec
+ */
+export type EdgeSpec = Message<"ferrite.dataplane.v1.EdgeSpec"> & {
+  /**
+   * 1 to 63 of [A-Za-z0-9_-].
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: uint32 vni = 2;
+   */
+  vni: number;
+
+  /**
+   * NAME of a port given at start, or KIND:DEVICE.
+   *
+   * @generated from field: string device = 3;
+   */
+  device: string;
+
+  /**
+   * Its own addresses outside, and the gateways there; text, empty: none.
+   *
+   * @generated from field: string outside_ipv4 = 4;
+   */
+  outsideIpv4: string;
+
+  /**
+   * @generated from field: string outside_ipv6 = 5;
+   */
+  outsideIpv6: string;
+
+  /**
+   * @generated from field: string gateway_ipv4 = 6;
+   */
+  gatewayIpv4: string;
+
+  /**
+   * @generated from field: string gateway_ipv6 = 7;
+   */
+  gatewayIpv6: string;
+
+  /**
+   * @generated from field: string underlay_address = 8;
+   */
+  underlayAddress: string;
+};
+
+/**
+ * Describes the message ferrite.dataplane.v1.EdgeSpec.
+ * Use `create(EdgeSpecSchema)` to create a new message.
+ */
+export const EdgeSpecSchema: GenMessage<EdgeSpec> = /*@__PURE__*/
+  messageDesc(file_ferrite_dataplane_v1_dataplane, 21);
+
+/**
+ * @generated from message ferrite.dataplane.v1.EdgeState
+ */
+export type EdgeState = Message<"ferrite.dataplane.v1.EdgeState"> & {
+  /**
+   * @generated from field: ferrite.dataplane.v1.EdgeSpec spec = 1;
+   */
+  spec?: EdgeSpec | undefined;
+
+  /**
+   * @generated from field: string underlay_address = 2;
+   */
+  underlayAddress: string;
+
+  /**
+   * Kernel name of a device, path of a socket, PCI address.
+   *
+   * @generated from field: string device = 3;
+   */
+  device: string;
+};
+
+/**
+ * Describes the message ferrite.dataplane.v1.EdgeState.
+ * Use `create(EdgeStateSchema)` to create a new message.
+ */
+export const EdgeStateSchema: GenMessage<EdgeState> = /*@__PURE__*/
+  messageDesc(file_ferrite_dataplane_v1_dataplane, 22);
+
+/**
  * @generated from message ferrite.dataplane.v1.ListAllRequest
  */
 export type ListAllRequest = Message<"ferrite.dataplane.v1.ListAllRequest"> & {
+  /**
+   * Interfaces and routes come in batches, too. Without it they come one by one.
+   *
+   * @generated from field: bool batched = 1;
+   */
+  batched: boolean;
 };
 
 /**
@@ -288,7 +1056,7 @@ export type ListAllRequest = Message<"ferrite.dataplane.v1.ListAllRequest"> & {
  * Use `create(ListAllRequestSchema)` to create a new message.
  */
 export const ListAllRequestSchema: GenMessage<ListAllRequest> = /*@__PURE__*/
-  messageDesc(file_ferrite_dataplane_v1_dataplane, 7);
+  messageDesc(file_ferrite_dataplane_v1_dataplane, 23);
 
 /**
  * @generated from message ferrite.dataplane.v1.ListAllResponse
@@ -315,6 +1083,12 @@ export type ListAllResponse = Message<"ferrite.dataplane.v1.ListAllResponse"> & 
      */
     value: GetStateResponse;
     case: "summary";
+  } | {
+    /**
+     * @generated from field: ferrite.dataplane.v1.ListBatch batch = 4;
+     */
+    value: ListBatch;
+    case: "batch";
   } | { case: undefined; value?: undefined };
 };
 
@@ -323,7 +1097,71 @@ export type ListAllResponse = Message<"ferrite.dataplane.v1.ListAllResponse"> & 
  * Use `create(ListAllResponseSchema)` to create a new message.
  */
 export const ListAllResponseSchema: GenMessage<ListAllResponse> = /*@__PURE__*/
-  messageDesc(file_ferrite_dataplane_v1_dataplane, 8);
+  messageDesc(file_ferrite_dataplane_v1_dataplane, 24);
+
+/**
+ * Up to 1024 objects or 1 MiB.
+ *
+ * @generated from message ferrite.dataplane.v1.ListBatch
+ */
+export type ListBatch = Message<"ferrite.dataplane.v1.ListBatch"> & {
+  /**
+   * @generated from field: repeated ferrite.dataplane.v1.InterfaceState interfaces = 1;
+   */
+  interfaces: InterfaceState[];
+
+  /**
+   * @generated from field: repeated ferrite.dataplane.v1.Route routes = 2;
+   */
+  routes: Route[];
+
+  /**
+   * @generated from field: repeated ferrite.dataplane.v1.PrefixState alias_prefixes = 3;
+   */
+  aliasPrefixes: PrefixState[];
+
+  /**
+   * @generated from field: repeated ferrite.dataplane.v1.PrefixState balancer_prefixes = 4;
+   */
+  balancerPrefixes: PrefixState[];
+
+  /**
+   * @generated from field: repeated ferrite.dataplane.v1.VipState vips = 5;
+   */
+  vips: VipState[];
+
+  /**
+   * @generated from field: repeated ferrite.dataplane.v1.NatState nats = 6;
+   */
+  nats: NatState[];
+
+  /**
+   * @generated from field: repeated ferrite.dataplane.v1.NeighborNatSpec neighbor_nats = 7;
+   */
+  neighborNats: NeighborNatSpec[];
+
+  /**
+   * @generated from field: repeated ferrite.dataplane.v1.LoadBalancerState load_balancers = 8;
+   */
+  loadBalancers: LoadBalancerState[];
+
+  /**
+   * @generated from field: repeated ferrite.dataplane.v1.FirewallSpec firewalls = 9;
+   */
+  firewalls: FirewallSpec[];
+
+  /**
+   * @generated from field: repeated ferrite.dataplane.v1.EdgeState edges = 10;
+   */
+  edges: EdgeState[];
+};
+
+/**
+ * Describes the message ferrite.dataplane.v1.ListBatch.
+ * Use `create(ListBatchSchema)` to create a new message.
+ */
+export const ListBatchSchema: GenMessage<ListBatch> = /*@__PURE__*/
+  messageDesc(file_ferrite_dataplane_v1_dataplane, 25);
 
 /**
  * @generated from message ferrite.dataplane.v1.GetStateRequest
@@ -336,7 +1174,7 @@ export type GetStateRequest = Message<"ferrite.dataplane.v1.GetStateRequest"> & 
  * Use `create(GetStateRequestSchema)` to create a new message.
  */
 export const GetStateRequestSchema: GenMessage<GetStateRequest> = /*@__PURE__*/
-  messageDesc(file_ferrite_dataplane_v1_dataplane, 9);
+  messageDesc(file_ferrite_dataplane_v1_dataplane, 26);
 
 /**
  * @generated from message ferrite.dataplane.v1.GetStateResponse
@@ -355,9 +1193,26 @@ export type GetStateResponse = Message<"ferrite.dataplane.v1.GetStateResponse"> 
   initialized: boolean;
 
   /**
-   * XOR over all interfaces and non-local routes of the FNV-1a 64 hash of their text form:
-   *   "i|<id>|<vni>|<ipv4>|<ipv6>|<device>|<hostname>"  and  "r|<vni>|<prefix>|<next_hop>|<next_hop_vni>"
-   * with absent addresses empty and addresses canonical (RFC 5952). Zero when empty.
+   * XOR over everything that was programmed of the FNV-1a 64 hash of its text form, where absent addresses are empty,
+   * addresses canonical (RFC 5952), prefixes masked, and <wanted> is the underlay address that was asked for:
+   *   interface        i|<id>|<vni>|<ipv4>|<ipv6>|<device>|<hostname>
+   *                    and, where any of these is not 0, empty or on:
+   *                    |<total_rate>|<public_rate>|<pxe_server>|<pxe_file>|<on or off>|<flow_limit>|<flow_rate>|<wanted>
+   *   route            r|<vni>|<prefix>|<next_hop>|<next_hop_vni>
+   *                    of several hops, by address: r|<vni>|<prefix> and of each |<address>|<vni>|<weight>
+   *   alias prefix     a|<interface>|<prefix>|<wanted>
+   *   balancer prefix  b|<interface>|<prefix>|<wanted>
+   *   VIP              v|<interface>|<ip>|<wanted>
+   *   NAT              n|<interface>|<ip>|<min_port>|<max_port>|<wanted>
+   *   neighbour NAT    g|<vni>|<ip>|<min_port>|<max_port>|<underlay_address>
+   *   load balancer    l|<id>|<vni>|<ip>|<wanted>, of each port, by protocol and first: |<protocol>:<first>-<last>,
+   *                    of each target, by address: |<address>
+   *   firewall         f|<interface>|<ingress>|<egress> (accept, drop or rules), of each rule in the order of the list:
+   *                    |<id>,<ingress or egress>,<accept or drop>,<priority>,<source>,<destination>,<protocol>,
+   *                    <first>-<last>,<first>-<last>,<icmp_type>,<icmp_code> in one line, absent ones empty; an interface
+   *                    without rules whose defaults nobody put has none
+   *   edge             e|<name>|<vni>|<device>|<outside_ipv4>|<outside_ipv6>|<gateway_ipv4>|<gateway_ipv6>|<wanted>
+   * Zero when empty.
    *
    * @generated from field: uint64 digest = 3;
    */
@@ -382,6 +1237,13 @@ export type GetStateResponse = Message<"ferrite.dataplane.v1.GetStateResponse"> 
    * @generated from field: string version = 7;
    */
   version: string;
+
+  /**
+   * What is used of each table, and what it holds, by name.
+   *
+   * @generated from field: repeated ferrite.dataplane.v1.TableUse tables = 8;
+   */
+  tables: TableUse[];
 };
 
 /**
@@ -389,7 +1251,37 @@ export type GetStateResponse = Message<"ferrite.dataplane.v1.GetStateResponse"> 
  * Use `create(GetStateResponseSchema)` to create a new message.
  */
 export const GetStateResponseSchema: GenMessage<GetStateResponse> = /*@__PURE__*/
-  messageDesc(file_ferrite_dataplane_v1_dataplane, 10);
+  messageDesc(file_ferrite_dataplane_v1_dataplane, 27);
+
+/**
+ * @generated from message ferrite.dataplane.v1.TableUse
+ */
+export type TableUse = Message<"ferrite.dataplane.v1.TableUse"> & {
+  /**
+   * interfaces, vnis, routes, endpoints, alias_prefixes, balancer_prefixes, vips, nats, neighbor_nats, load_balancers,
+   * targets, firewall_rules, edges.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: uint64 used = 2;
+   */
+  used: bigint;
+
+  /**
+   * @generated from field: uint64 capacity = 3;
+   */
+  capacity: bigint;
+};
+
+/**
+ * Describes the message ferrite.dataplane.v1.TableUse.
+ * Use `create(TableUseSchema)` to create a new message.
+ */
+export const TableUseSchema: GenMessage<TableUse> = /*@__PURE__*/
+  messageDesc(file_ferrite_dataplane_v1_dataplane, 28);
 
 /**
  * @generated from message ferrite.dataplane.v1.GetCountersRequest
@@ -402,7 +1294,7 @@ export type GetCountersRequest = Message<"ferrite.dataplane.v1.GetCountersReques
  * Use `create(GetCountersRequestSchema)` to create a new message.
  */
 export const GetCountersRequestSchema: GenMessage<GetCountersRequest> = /*@__PURE__*/
-  messageDesc(file_ferrite_dataplane_v1_dataplane, 11);
+  messageDesc(file_ferrite_dataplane_v1_dataplane, 29);
 
 /**
  * @generated from message ferrite.dataplane.v1.GetCountersResponse
@@ -421,7 +1313,7 @@ export type GetCountersResponse = Message<"ferrite.dataplane.v1.GetCountersRespo
  * Use `create(GetCountersResponseSchema)` to create a new message.
  */
 export const GetCountersResponseSchema: GenMessage<GetCountersResponse> = /*@__PURE__*/
-  messageDesc(file_ferrite_dataplane_v1_dataplane, 12);
+  messageDesc(file_ferrite_dataplane_v1_dataplane, 30);
 
 /**
  * @generated from message ferrite.dataplane.v1.GetCountersResponse.Counter
@@ -445,7 +1337,42 @@ export type GetCountersResponse_Counter = Message<"ferrite.dataplane.v1.GetCount
  * Use `create(GetCountersResponse_CounterSchema)` to create a new message.
  */
 export const GetCountersResponse_CounterSchema: GenMessage<GetCountersResponse_Counter> = /*@__PURE__*/
-  messageDesc(file_ferrite_dataplane_v1_dataplane, 12, 0);
+  messageDesc(file_ferrite_dataplane_v1_dataplane, 30, 0);
+
+/**
+ * @generated from enum ferrite.dataplane.v1.FirewallDefault
+ */
+export const FirewallDefault = {
+  /**
+   * buf:lint:ignore ENUM_ZERO_VALUE_SUFFIX
+   *
+   * @generated from enum value: FIREWALL_DEFAULT_ACCEPT = 0;
+   */
+  ACCEPT: 0,
+
+  /**
+   * @generated from enum value: FIREWALL_DEFAULT_DROP = 1;
+   */
+  DROP: 1,
+
+  /**
+   * Accept while the interface has no rule of the direction, drop else.
+   *
+   * @generated from enum value: FIREWALL_DEFAULT_RULES = 2;
+   */
+  RULES: 2,
+} as const;
+
+/**
+ * @generated from enum ferrite.dataplane.v1.FirewallDefault
+ */
+export type FirewallDefault = (typeof FirewallDefault)[keyof typeof FirewallDefault] | UnknownEnum;
+
+/**
+ * Describes the enum ferrite.dataplane.v1.FirewallDefault.
+ */
+export const FirewallDefaultSchema: GenEnum<FirewallDefault> = /*@__PURE__*/
+  enumDesc(file_ferrite_dataplane_v1_dataplane, 0);
 
 /**
  * @generated from service ferrite.dataplane.v1.DataplaneService
@@ -463,7 +1390,8 @@ export const DataplaneService: GenService<{
     output: typeof ApplyResponseSchema;
   },
   /**
-   * Everything that was programmed, interfaces first, then routes, then one summary with the digest.
+   * Everything that was programmed: interfaces, routes, then the other kinds in the order of ListBatch's fields, then
+   * one summary with the digest.
    *
    * @generated from rpc ferrite.dataplane.v1.DataplaneService.ListAll
    */
