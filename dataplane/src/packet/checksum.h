@@ -113,4 +113,44 @@ static inline void checksum_replace16(void *field, uint16_t old_raw, uint16_t ne
 	memcpy(field, &now, sizeof now);
 }
 
+/* Changes of what is under a checksum (RFC 1624, equation 3). `delta`: complements of the old words and the new words,
+ * added up; 0 is no change. */
+static inline void checksum_apply(void *field, uint32_t delta)
+{
+	uint16_t now;
+	memcpy(&now, field, sizeof now);
+	if (delta == 0)
+		return;
+	now = checksum_finish((uint64_t)(uint16_t)~now + delta);
+	memcpy(field, &now, sizeof now);
+}
+
+/* As `checksum_apply`; "none" stays, and nothing becomes it. */
+static inline void checksum_apply_udp(void *field, uint32_t delta)
+{
+	uint16_t now;
+	memcpy(&now, field, sizeof now);
+	if (now == 0 || delta == 0)
+		return;
+	checksum_put_udp(field, (uint64_t)(uint16_t)~now + delta);
+}
+
+/* As `checksum_apply`, at an ICMP header of 8 bytes. ICMP is the one whose words may all be zero (an echo reply), and
+ * then the checksum is 0xffff, which equation 3 never comes to. */
+static inline void checksum_apply_icmp(uint8_t *icmp, uint32_t delta)
+{
+	checksum_apply(icmp + 2, delta);
+	if (raw64(icmp) == 0)
+		memset(icmp + 2, 0xff, 2);
+}
+
+/* A field that holds a pseudo header's sum, for a device that adds the rest. */
+static inline void checksum_apply_partial(void *field, uint32_t delta)
+{
+	uint16_t now;
+	memcpy(&now, field, sizeof now);
+	now = checksum_fold((uint64_t)now + delta);
+	memcpy(field, &now, sizeof now);
+}
+
 #endif

@@ -1,40 +1,21 @@
 #include "packet/translate.h"
 
-#include "packet/checksum.h"
+#include "packet/segments.h"
 
-/* The field of a packet's checksum from the start of its L4; 0: none that addresses or ports change. */
-static uint32_t checksum_field(const struct tuple *tuple)
-{
-	return tuple->protocol == PROTOCOL_TCP ? 16 : tuple->protocol == PROTOCOL_UDP ? 6 : 0;
-}
-
-static inline void apply(void *field, uint32_t delta)
-{
-	uint16_t now;
-	memcpy(&now, field, sizeof now);
-	now = (uint16_t)~checksum_fold((uint64_t)(uint16_t)~now + delta);
-	memcpy(field, &now, sizeof now);
-}
-
-/* What becomes of the sum of 16-bit words: old ones out, new ones in; not folded. */
-static inline uint32_t delta16(uint16_t old, uint16_t new)
-{
-	return (uint32_t)(uint16_t)~old + new;
-}
-
-static inline uint32_t replace32(uint8_t *at, const uint8_t value[4])
-{
-	uint32_t old = raw32(at), new = raw32(value);
-	memcpy(at, &new, sizeof new);
-	return delta16((uint16_t)old, (uint16_t)new) + delta16((uint16_t)(old >> 16), (uint16_t)(new >> 16));
-}
-
+/* What becomes of the sum of words: the old one out, the new one in; not folded. */
 static inline uint32_t replace16(uint8_t *at, uint16_t value)
 {
 	uint16_t old;
 	memcpy(&old, at, sizeof old);
 	memcpy(at, &value, sizeof value);
-	return delta16(old, value);
+	return (uint32_t)(uint16_t)~old + value;
+}
+
+static inline uint32_t replace32(uint8_t *at, const uint8_t value[4])
+{
+	uint32_t old = ~raw32(at), new = raw32(value);
+	memcpy(at, &new, sizeof new);
+	return (old & 0xffff) + (old >> 16) + (new & 0xffff) + (new >> 16);
 }
 
 static inline uint32_t replace_addresses(uint8_t *ip, const struct rewrite *rewrite)
@@ -44,67 +25,83 @@ static inline uint32_t replace_addresses(uint8_t *ip, const struct rewrite *rewr
 		delta += replace32(ip + 12, rewrite->source);
 	if ((rewrite->set & REWRITE_DESTINATION_ADDRESS) != 0)
 		delta += replace32(ip + 16, rewrite->destination);
-	if (delta != 0)
-		apply(ip + 10, delta);
+	checksum_apply(ip + 10, delta);
 	return delta;
 }
 
-static inline uint32_t replace_ports(uint8_t *l4, const struct tuple *tuple, const struct rewrite *rewrite)
+static inline uint32_t replace_ports(uint8_t *l4, const struct rewrite *rewrite)
 {
-	bool source = (rewrite->set & REWRITE_SOURCE_PORT) != 0;
-	bool destination = (rewrite->set & REWRITE_DESTINATION_PORT) != 0;
 	uint32_t delta = 0;
-	if (tuple->icmp == ICMP_ECHO)
-		return source ? replace16(l4 + 4, rewrite->source_port) :
-			destination ? replace16(l4 + 4, rewrite->destination_port) : 0;
-	if (source)
+	if ((rewrite->set & REWRITE_SOURCE_PORT) != 0)
 		delta += replace16(l4, rewrite->source_port);
-	if (destination)
+	if ((rewrite->set & REWRITE_DESTINATION_PORT) != 0)
 		delta += replace16(l4 + 2, rewrite->destination_port);
 	return delta;
+}
+
+static void translate_echo(uint8_t *l4, const struct rewrite *rewrite, bool partial)
+{
+	bool source = (rewrite->set & REWRITE_SOURCE_PORT) != 0;
+	if (!source && (rewrite->set & REWRITE_DESTINATION_PORT) == 0)
+		return;
+	uint32_t delta = replace16(l4 + 4, source ? rewrite->source_port : rewrite->destination_port);
+	if (!partial)
+		checksum_apply_icmp(l4, delta);
 }
 
 /* L4 of which `have` bytes are there. `addresses`: what changed in the pseudo header. */
 static inline void translate_l4(uint8_t *l4, uint32_t have, const struct tuple *tuple, const struct rewrite *rewrite,
 				uint32_t addresses, bool partial)
 {
-	if (tuple->icmp == ICMP_ECHO) {
-		uint32_t ports = replace_ports(l4, tuple, rewrite);
-		if (!partial && ports != 0)
-			apply(l4 + 2, ports);
-		return;
-	}
-	uint32_t field = checksum_field(tuple);
-	if (field == 0)
-		return;
-	uint32_t delta = addresses + replace_ports(l4, tuple, rewrite);
-	if (field + 2 > have)
-		return;
-	uint16_t now;
-	memcpy(&now, l4 + field, sizeof now);
-	if (partial) { /* the pseudo header's sum as it is, which ports are no part of */
-		now = checksum_fold((uint64_t)now + addresses);
-	} else if (field == 6) {
-		if (now == 0 || delta == 0)
+	if (__builtin_expect(tuple->protocol == PROTOCOL_TCP, 1)) {
+		uint32_t delta = addresses + replace_ports(l4, rewrite);
+		if (have < 18)
 			return;
-		now = (uint16_t)~checksum_fold((uint64_t)(uint16_t)~now + delta);
-		now = now == 0 ? 0xffff : now;
-	} else {
-		now = delta == 0 ? now : (uint16_t)~checksum_fold((uint64_t)(uint16_t)~now + delta);
+		if (partial)
+			checksum_apply_partial(l4 + 16, addresses);
+		else
+			checksum_apply(l4 + 16, delta);
+	} else if (tuple->protocol == PROTOCOL_UDP) {
+		uint32_t delta = addresses + replace_ports(l4, rewrite);
+		if (partial)
+			checksum_apply_partial(l4 + 6, addresses);
+		else
+			checksum_apply_udp(l4 + 6, delta);
+	} else if (tuple->icmp == ICMP_ECHO) {
+		translate_echo(l4, rewrite, partial);
 	}
-	memcpy(l4 + field, &now, sizeof now);
 }
 
 void translate4(uint8_t *ip, const struct tuple *tuple, const struct rewrite *rewrite, const struct offload *offload)
 {
 	uint32_t addresses = replace_addresses(ip, rewrite);
-	if (tuple->fragment != FRAGMENT_LATER)
+	/* A partial checksum elsewhere is that of a packet in a tunnel; the one here is complete then. */
+	bool partial = offload->needs_checksum != 0 && offload->checksum_start == tuple->l4_offset;
+	if (__builtin_expect(tuple->fragment != FRAGMENT_LATER, 1))
 		translate_l4(ip + tuple->l4_offset, (uint32_t)tuple->ip_length - tuple->l4_offset, tuple, rewrite,
-			     addresses, offload->needs_checksum != 0);
+			     addresses, partial);
 }
 
 bool translate4_error(struct rte_mbuf *buffer, uint16_t ip_offset, const struct tuple *tuple,
 		      const struct rewrite *outer, const struct rewrite *quoted)
 {
-	return false;
+	uint8_t *ip = packet_data(buffer) + ip_offset, *icmp = ip + tuple->l4_offset, *inner = icmp + ICMP_LENGTH;
+	uint32_t length = (uint32_t)tuple->ip_length - tuple->l4_offset;
+	uint32_t have = segment_have(buffer, ip_offset, tuple->ip_length), head = tuple->l4_offset + (uint32_t)ICMP_LENGTH;
+	struct tuple inside;
+	if (tuple->family != 4 || tuple->icmp != ICMP_ERROR || tuple->fragment != FRAGMENT_WHOLE || have < head ||
+	    buffer->pkt_len < (uint32_t)ip_offset + tuple->ip_length ||
+	    parse_quoted(inner, have - head, &inside) != PARSE_OK || inside.family != 4)
+		return false;
+	uint32_t there = have - head < inside.ip_length ? have - head : inside.ip_length;
+	(void)replace_addresses(ip, outer);
+	uint32_t addresses = replace_addresses(inner, quoted);
+	if (inside.fragment != FRAGMENT_LATER)
+		translate_l4(inner + inside.l4_offset, there - inside.l4_offset, &inside, quoted, addresses, false);
+	uint64_t sum = 0;
+	memset(icmp + 2, 0, 2);
+	(void)checksum_segments(buffer, (uint32_t)ip_offset + tuple->l4_offset, length, &sum);
+	checksum_put(icmp + 2, sum);
+	packet_of(buffer)->offload.needs_checksum = 0;
+	return true;
 }
