@@ -193,7 +193,7 @@ static uint32_t find(const struct nat_table *table, uint32_t head, const struct 
 	return at;
 }
 
-/* Makes a mapping unfindable; it stays for who has its number. */
+/* A source has one mapping that is found; one that another has replaced stays for who has its number. */
 static void hide(struct nat_table *table, uint32_t at)
 {
 	struct nat_mapping *mapping = &table->mappings[at];
@@ -273,10 +273,8 @@ uint32_t nat_map(struct nat_table *table, const struct nat_range *range, const s
 		return NAT_EXHAUSTED;
 	struct key key = key_of(range, tuple, (unsigned)protocol);
 	uint32_t head = head_of(table, &key), at = find(table, head, &key);
-	if (at != 0 && !nat_mapping_in(table, at, range)) {
-		hide(table, at);
-		at = 0;
-	}
+	uint32_t outside = at != 0 && !nat_mapping_in(table, at, range) ? at : 0;
+	at = outside != 0 ? 0 : at;
 	uint32_t start = range->min + nat_hash(range->vni, tuple, seed) % (range->max - range->min);
 	uint32_t chosen = at != 0 ? table->mappings[at].port : port_search(table, range, key.protocol, start);
 	if (chosen == range->max || is_taken(taken, context, chosen))
@@ -285,8 +283,11 @@ uint32_t nat_map(struct nat_table *table, const struct nat_range *range, const s
 		table->mappings[at].uses++;
 	else
 		at = mapping_add(table, head, &key, range, (uint16_t)chosen);
-	if (at != NAT_EXHAUSTED)
-		*port = (uint16_t)chosen;
+	if (at == NAT_EXHAUSTED)
+		return NAT_EXHAUSTED;
+	if (outside != 0)
+		hide(table, outside);
+	*port = (uint16_t)chosen;
 	return at;
 }
 

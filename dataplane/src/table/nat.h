@@ -50,7 +50,7 @@ struct nat_mapping {
 	uint32_t head;
 	uint16_t source_port, port;
 	uint8_t family, protocol; /* index */
-	uint8_t hidden;    /* no longer found: out of the range, kept for its flows */
+	uint8_t hidden;    /* no longer found: replaced as it was out of the range; kept for its flows */
 	uint8_t spare[13];
 };
 _Static_assert(sizeof(struct nat_mapping) == 64, "one cache line");
