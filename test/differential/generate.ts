@@ -1,0 +1,67 @@
+/**
+ * A case from a seed: a configuration, then packets, pauses and changes, each chosen after what the model did before.
+ */
+import type { Case, Command, Observation, Options, Outcome } from "./case.ts"
+import { dice as makeDice } from "./dice.ts"
+import { begin } from "./model.ts"
+import { addRoute, addVm, anyChange, emptyPlan, type Kind, type Plan, type Step } from "./plan.ts"
+import { pause, type Situation, traffic } from "./traffic.ts"
+
+/** Of what went in and came out: as much as later packets refer to. */
+const remembered = 60
+
+export interface Generated {
+  readonly case: Case
+  /** What the model did meanwhile. */
+  readonly model: Outcome
+}
+
+export const generate = (seed: number, packets: number, allowed: ReadonlySet<Kind>): Generated => {
+  const dice = makeDice(seed)
+  const options: Options = {
+    seed: dice.below(0x1_0000_0000),
+    mtu: dice.pick([1450, 1500, 1280]),
+    uplink: !dice.oneIn(25),
+    flowTimeoutSeconds: dice.pick([30, 30, 5]),
+  }
+  const running = begin(options)
+  const commands: Array<Command> = []
+  const observations: Array<Observation> = []
+  const plan: Plan = emptyPlan(dice.oneIn(3) ? [100] : [100, 200])
+  const situation: Situation = { plan, dice, mtu: options.mtu, emitted: [], sent: [] }
+  let sent = 0
+
+  const obey = (command: Command): void => {
+    const observation = running.obey(command)
+    commands.push(command)
+    observations.push(observation)
+    if (command._tag === "Frame" || command._tag === "Uplink") {
+      sent++
+      remember(situation.sent, command)
+    }
+    for (const one of observation.emitted) remember(situation.emitted, one)
+  }
+  const change = (step: Step | undefined): void => {
+    if (step === undefined) return
+    const command: Command = { _tag: "Apply", operations: [step.change] }
+    const observation = running.obey(command)
+    commands.push(command)
+    observations.push(observation)
+    if (observation.results.every(({ code }) => code === 0)) step.done()
+  }
+
+  for (let i = 2 + dice.below(4); i > 0; i--) change(addVm(plan, dice))
+  for (let i = 3 + dice.below(8); i > 0; i--) change(addRoute(plan, dice))
+  for (let i = dice.below(14); i > 0; i--) change(anyChange(plan, dice, allowed))
+  while (sent < packets) {
+    if (dice.oneIn(14)) change(anyChange(plan, dice, allowed))
+    if (dice.oneIn(10)) obey(pause(dice, options.flowTimeoutSeconds))
+    for (const command of traffic(situation)) obey(command)
+  }
+  return { case: { options, commands }, model: { observations, counters: running.counters() } }
+}
+
+const remember = <A>(list: Array<A>, one: A): void => {
+  list.push(one)
+  if (list.length > remembered) list.shift()
+}
