@@ -61,7 +61,7 @@ static int prepare(struct ferrite_engine *engine, const struct ferrite_engine_co
 	if (engine->epoll < 0 || engine->wake < 0 ||
 	    epoll_ctl(engine->epoll, EPOLL_CTL_ADD, engine->wake, &event) < 0)
 		return port_error(error, errno, "cannot make the worker's event set: %s", strerror(errno));
-	status = uplink_open(engine, config, error);
+	status = uplinks_open(engine, config, error);
 	if (status < 0)
 		return status;
 	engine->ports_version = 1;
@@ -105,7 +105,7 @@ void ferrite_engine_stop(struct ferrite_engine *engine)
 	for (uint32_t i = 1; i < FERRITE_MAX_PORTS; i++)
 		if (engine->ports[i] != NULL)
 			engine->ports[i]->ops->close(engine->ports[i]);
-	uplink_close(engine);
+	uplinks_close(engine);
 	free_engine(engine);
 }
 
@@ -208,7 +208,7 @@ void ferrite_counters_each(struct ferrite_engine *engine,
 	visit(context, "routes.count", engine->routes.count);
 	visit(context, "buffers.small_in_use", rte_mempool_in_use_count(buffers.small));
 	visit(context, "buffers.big_in_use", rte_mempool_in_use_count(buffers.big));
-	uplink_counters_each(engine, visit, context);
+	uplinks_counters_each(engine, visit, context);
 	for (uint32_t i = 1; i < FERRITE_MAX_PORTS; i++) {
 		char prefix[FERRITE_DEVICE_TEXT + 8];
 		if (engine->ports[i] == NULL)

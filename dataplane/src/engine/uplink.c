@@ -70,7 +70,7 @@ static int open_one(struct ferrite_engine *engine, const char *text, char *error
 	return 0;
 }
 
-int uplink_open(struct ferrite_engine *engine, const struct ferrite_engine_config *config, char *error)
+int uplinks_open(struct ferrite_engine *engine, const struct ferrite_engine_config *config, char *error)
 {
 	unsigned count = config->uplink_count;
 	if (count > FERRITE_MAX_UPLINKS)
@@ -86,7 +86,7 @@ int uplink_open(struct ferrite_engine *engine, const struct ferrite_engine_confi
 	return 0;
 }
 
-void uplink_close(struct ferrite_engine *engine)
+void uplinks_close(struct ferrite_engine *engine)
 {
 	for (unsigned i = 0; i < engine->uplinks.count; i++)
 		engine->uplinks.ports[i]->ops->close(engine->uplinks.ports[i]);
@@ -126,7 +126,7 @@ static void visit_prefixed(void *context, const char *name, uint64_t value)
 	prefixed->visit(prefixed->context, full, value);
 }
 
-void uplink_counters_each(const struct ferrite_engine *engine,
+void uplinks_counters_each(const struct ferrite_engine *engine,
 			  void (*visit)(void *context, const char *name, uint64_t value), void *context)
 {
 	const struct uplink_set *set = &engine->uplinks;

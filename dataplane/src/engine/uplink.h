@@ -36,10 +36,10 @@ static inline struct port *uplink_pick(const struct uplink_set *set, uint64_t ha
 }
 
 /* Control thread. Opens what the configuration names, and lowers the engine's MTU to what all of them carry. */
-int uplink_open(struct ferrite_engine *engine, const struct ferrite_engine_config *config, char *error);
-void uplink_close(struct ferrite_engine *engine);
+int uplinks_open(struct ferrite_engine *engine, const struct ferrite_engine_config *config, char *error);
+void uplinks_close(struct ferrite_engine *engine);
 /* "uplink.rx_packets" of all together, "uplink.NAME.rx_packets", "uplink.NAME.up" and the like of each. */
-void uplink_counters_each(const struct ferrite_engine *engine,
+void uplinks_counters_each(const struct ferrite_engine *engine,
 			  void (*visit)(void *context, const char *name, uint64_t value), void *context);
 
 /* Worker. Ticks the ports and looks at their links. */
