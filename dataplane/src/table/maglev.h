@@ -2,7 +2,9 @@
  *
  * Each member walks the slots in an order of its own, and in turns each takes its next free one until all are taken:
  * shares are even, and a member that comes or goes moves little but its own slots. The table is a function of the
- * members alone (sorted by address), so every host that has them has the same one.
+ * members alone (sorted by address), so every host that has them has the same one. Shares of equal members differ by one
+ * slot at the most. When one of n leaves, its 1/n of the slots moves, and of all slots some 0.5 to 5 % more (the most
+ * where M is a small multiple of n; tests hold it under 6 %).
  *
  * Weights: a round has W steps, W the largest weight, and after s steps of it a member has taken ceil(s * weight / W)
  * turns. Weights of 1 are plain turns; and since turns are spread over the round, a round that the last slot cuts short
