@@ -1,6 +1,6 @@
 /* An engine without its control layer, for end-to-end checks by hand and by script.
  *
- *   engine-host PREFIX UPLINK MTU interface DEVICE VNI IPV4 IPV6 [UNDERLAY] ... route VNI PREFIX/LEN NEXTHOP ...
+ *   engine-host PREFIX "UPLINK [UPLINK]" MTU interface DEVICE VNI IPV4 IPV6 [UNDERLAY] ... route VNI PREFIX/LEN NEXTHOP ...
  *
  * Prints each interface's underlay address, runs until SIGTERM or SIGINT, and prints counters (also on SIGUSR1).
  */
@@ -32,7 +32,10 @@ int main(int count, char **arguments)
 	if (count < 4)
 		return fail("usage", -22, "");
 	(void)inet_pton(AF_INET6, arguments[1], config.underlay_prefix.bytes);
-	config.uplink = arguments[2];
+	/* "ONE" or "ONE TWO". */
+	for (char *save, *word = strtok_r(arguments[2], " ", &save); word != NULL && config.uplink_count < 2;
+	     word = strtok_r(NULL, " ", &save))
+		config.uplinks[config.uplink_count++] = word;
 	config.mtu = (uint16_t)atoi(arguments[3]);
 	(void)inet_pton(AF_INET, "192.0.2.53", config.dns4[0].bytes);
 	(void)inet_pton(AF_INET6, "2001:db8:53::1", config.dns6[0].bytes);
