@@ -31,6 +31,17 @@ const differenceOf = Effect.fnUntraced(function* (engine: Engine, one: Case, exp
   return { at: one.commands.length, model: ["goes on"], engine: [got.failure.message] } satisfies Difference
 })
 
+/** Long lines that are the same for long, from where they are not. */
+const shortened = (lines: ReadonlyArray<string>, others: ReadonlyArray<string>): ReadonlyArray<string> =>
+  lines.map((line, i) => {
+    const other = others[i] ?? ""
+    let same = 0
+    while (same < line.length && line[same] === other[same]) same++
+    const from = Math.max(0, same - 40)
+    if (line.length < 300) return `        ${line}`
+    return `        ${line.slice(0, 100)} ... from character ${from} of ${line.length}: ${line.slice(from, from + 160)}`
+  })
+
 const story = (one: Case, found: Difference): string => {
   const { observations } = runModel(one)
   const told = one.commands.slice(0, found.at + 1).map((command, i) => {
@@ -42,9 +53,9 @@ const story = (one: Case, found: Difference): string => {
     JSON.stringify(one.options),
     ...told,
     `${where}: the model`,
-    ...found.model.map((line) => `        ${line}`),
+    ...shortened(found.model, found.engine),
     "the engine",
-    ...found.engine.map((line) => `        ${line}`),
+    ...shortened(found.engine, found.model),
   ].join("\n")
 }
 

@@ -46,7 +46,7 @@ const optionLines = (options: Options): ReadonlyArray<string> => [
   `--mtu=${options.mtu}`,
   ...host.dns4.map((server) => `--dhcp-dns=${server}`),
   ...host.dns6.map((server) => `--dhcpv6-dns=${server}`),
-  ...host.ports.map((port) => `--port=${port}=ring:${port},${gatewayMac(port)}`),
+  ...host.ports.map((port) => `--port=${port}=ring:${port},mac=${gatewayMac(port)}`),
 ]
 
 const named = (kind: string, port: string, bytes: Uint8Array): Uint8Array =>

@@ -4,6 +4,7 @@
 import type { Case, Command, Observation, Options, Outcome } from "./case.ts"
 import { dice as makeDice } from "./dice.ts"
 import { begin } from "./model.ts"
+import { read } from "./packets.ts"
 import { addRoute, addVm, anyChange, emptyPlan, type Kind, type Plan, type Step } from "./plan.ts"
 import { pause, type Situation, traffic } from "./traffic.ts"
 
@@ -21,7 +22,7 @@ export const generate = (seed: number, packets: number, allowed: ReadonlySet<Kin
   const options: Options = {
     seed: dice.below(0x1_0000_0000),
     mtu: dice.pick([1450, 1500, 1280]),
-    uplink: !dice.oneIn(25),
+    uplink: true,
     flowTimeoutSeconds: dice.pick([30, 30, 5]),
   }
   const running = begin(options)
@@ -50,13 +51,22 @@ export const generate = (seed: number, packets: number, allowed: ReadonlySet<Kin
     if (observation.results.every(({ code }) => code === 0)) step.done()
   }
 
+  /** What is quoted in an error is quoted as it was sent, so only what is short and TCP. */
+  const leftToDevice = (command: Command): Command => {
+    if (command._tag !== "Frame") return command
+    const { bytes, port } = command
+    const short = bytes.length < options.mtu && read(bytes.subarray(14))?.protocol === 6
+    return { _tag: "Frame", port, bytes, ...(short && dice.oneIn(4) ? { partial: true } : {}) }
+  }
+
   for (let i = 2 + dice.below(4); i > 0; i--) change(addVm(plan, dice))
   for (let i = 3 + dice.below(8); i > 0; i--) change(addRoute(plan, dice))
   for (let i = dice.below(14); i > 0; i--) change(anyChange(plan, dice, allowed))
   while (sent < packets) {
     if (dice.oneIn(14)) change(anyChange(plan, dice, allowed))
     if (dice.oneIn(10)) obey(pause(dice, options.flowTimeoutSeconds))
-    for (const command of traffic(situation)) obey(command)
+    for (const command of traffic(situation))
+      if (options.uplink || command._tag !== "Uplink") obey(leftToDevice(command))
   }
   return { case: { options, commands }, model: { observations, counters: running.counters() } }
 }

@@ -58,11 +58,16 @@ const fromVm = (vm: Vm, packet: Bytes, dice: Dice): Command => ({
     dice.oneIn(60)
       ? dice.pick(["ff:ff:ff:ff:ff:ff", "33:33:00:00:00:01", "02:00:00:00:00:77"])
       : macOfGateway(vm),
-    dice.oneIn(80) ? dice.pick(["02:00:00:00:00:66", "03:00:00:00:00:01"]) : vm.mac,
+    strangeMac(dice, vm),
     packet,
   ),
-  ...(dice.oneIn(5) ? { partial: true } : {}),
 })
+
+/** Another device behind the port. */
+const strangeMac = (dice: Dice, vm: Vm): string =>
+  dice.oneIn(80) && process.env["FERRITE_NO_MACS"] === undefined
+    ? dice.pick(["02:00:00:00:00:66", "03:00:00:00:00:01"])
+    : vm.mac
 
 const fromUnderlay = (from: string, to: string, packet: Bytes): Command => ({
   _tag: "Uplink",
@@ -577,7 +582,7 @@ const service = (s: Situation): ReadonlyArray<Command> => {
   const vm = dice.maybe(plan.vms)
   if (vm === undefined) return []
   const gateway = macOfGateway(vm)
-  const mac = dice.oneIn(25) ? "02:00:00:00:00:55" : vm.mac
+  const mac = strangeMac(dice, vm)
   const send = (bytes: Bytes): Command => ({ _tag: "Frame", port: vm.port, bytes })
   const neighbour = (ends: Ends, message: Parameters<typeof encodeNeighbour>[1]): Command =>
     send(
@@ -661,7 +666,17 @@ const damaged = (bytes: Bytes, dice: Dice, from: number): Bytes => {
 const damage = (s: Situation): ReadonlyArray<Command> => {
   const one = s.dice.maybe(s.sent)
   if (one?._tag === "Frame")
-    return [{ _tag: "Frame", port: one.port, bytes: damaged(one.bytes, s.dice, s.dice.oneIn(6) ? 0 : 12) }]
+    return [
+      {
+        _tag: "Frame",
+        port: one.port,
+        bytes: damaged(
+          one.bytes,
+          s.dice,
+          s.dice.oneIn(6) && process.env["FERRITE_NO_MACS"] === undefined ? 0 : 12,
+        ),
+      },
+    ]
   if (one?._tag === "Uplink") return [{ ...one, bytes: damaged(one.bytes, s.dice, s.dice.oneIn(3) ? 0 : 40) }]
   return []
 }

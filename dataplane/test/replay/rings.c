@@ -65,24 +65,29 @@ void rings_advance(struct ferrite_engine *engine, uint64_t milliseconds)
 	} while (clock_ms < end);
 }
 
-/* Where the L4 checksum of a whole TCP or UDP packet is, and the sum of its pseudo-header; 0: it has none. */
+/* Where the L4 checksum of a whole TCP or UDP packet is, when it is right, and the sum of its pseudo-header; 0: none. */
 static uint32_t checksum_place(const uint8_t *ip, uint32_t length, uint32_t *l4, uint64_t *pseudo)
 {
+	uint32_t end;
 	uint8_t protocol;
 	if (length >= IPV4_LENGTH && ip[0] == 0x45 && (load16(ip + 6) & 0x3fff) == 0) {
 		*l4 = IPV4_LENGTH;
+		end = load16(ip + 2);
 		protocol = ip[9];
-		*pseudo = checksum_pseudo4((const struct ipv4_header *)(const void *)ip, protocol,
-					   load16(ip + 2) - IPV4_LENGTH);
 	} else if (length >= IPV6_LENGTH && ip[0] >> 4 == 6) {
 		*l4 = IPV6_LENGTH;
+		end = load16(ip + 4) + (uint32_t)IPV6_LENGTH;
 		protocol = ip[6];
-		*pseudo = checksum_pseudo6((const struct ipv6_header *)(const void *)ip, protocol, load16(ip + 4));
 	} else {
 		return 0;
 	}
 	uint32_t place = protocol == PROTOCOL_TCP ? 16 : protocol == PROTOCOL_UDP ? 6 : 0;
-	return place != 0 && *l4 + place + 2 <= length ? place : 0;
+	if (place == 0 || end > length || *l4 + place + 2 > end || load16(ip + *l4 + place) == 0)
+		return 0;
+	*pseudo = ip[0] >> 4 == 4 ?
+		checksum_pseudo4((const struct ipv4_header *)(const void *)ip, protocol, end - *l4) :
+		checksum_pseudo6((const struct ipv6_header *)(const void *)ip, protocol, end - *l4);
+	return checksum_fold(checksum_add(*pseudo, ip + *l4, end - *l4)) == 0xffff ? place : 0;
 }
 
 bool rings_send(struct ferrite_engine *engine, const char *name, const void *data, uint32_t length, bool partial)
@@ -101,7 +106,8 @@ bool rings_send(struct ferrite_engine *engine, const char *name, const void *dat
 		    (place = checksum_place(copy + frame, length - frame, &l4, &pseudo)) != 0) {
 			offload = (struct offload){.needs_checksum = 1, .checksum_start = (uint16_t)l4,
 						   .checksum_offset = (uint16_t)place};
-			store16(copy + frame + l4 + place, checksum_fold(pseudo));
+			uint16_t sum = checksum_fold(pseudo);
+			memcpy(copy + frame + l4 + place, &sum, sizeof sum);
 		}
 		if (!ring_put(far[i].end, copy, length, &offload))
 			return false;
@@ -122,9 +128,11 @@ static void complete(uint8_t *data, uint32_t length, const struct packet *packet
 	/* The pseudo-header's sum is in the field already. A trailer of the frame is none of it. */
 	const uint8_t *ip = data + packet->ip_offset;
 	uint32_t end = packet->ip_offset + (ip[0] >> 4 == 4 ? load16(ip + 2) : load16(ip + 4) + (uint32_t)IPV6_LENGTH);
-	uint16_t sum = checksum_fold(checksum_add(0, data + start, (end < length ? end : length) - start));
-	uint16_t put = (uint16_t)~sum;
-	store16(data + start + offload->checksum_offset, put == 0 && offload->checksum_offset == 6 ? 0xffff : put);
+	uint64_t sum = checksum_add(0, data + start, (end < length ? end : length) - start);
+	if (offload->checksum_offset == 6)
+		checksum_put_udp(data + start + offload->checksum_offset, sum);
+	else
+		checksum_put(data + start + offload->checksum_offset, sum);
 }
 
 void rings_drain(void (*visit)(void *context, const char *name, const uint8_t *data, size_t length), void *context)

@@ -121,13 +121,13 @@ export const encodeAssociation = (
     put32(association.id),
     new Uint8Array(headOf(code) - 4).fill(association.status === undefined ? 0xff : 0),
     encodeOptions([
+      ...(association.status === undefined
+        ? []
+        : [{ code: optionCodes.statusCode, value: Uint8Array.from(put16(association.status)) }]),
       ...association.addresses.map(({ address, validSeconds }) => ({
         code: optionCodes.address,
         value: concat(parseIpv6(address) ?? new Uint8Array(16), put32(validSeconds), put32(validSeconds)),
       })),
-      ...(association.status === undefined
-        ? []
-        : [{ code: optionCodes.statusCode, value: Uint8Array.from(put16(association.status)) }]),
     ]),
   )
 
