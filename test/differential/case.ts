@@ -14,6 +14,8 @@ export interface Options {
   readonly mtu: number
   readonly uplink: boolean
   readonly flowTimeoutSeconds: number
+  readonly flowLimit?: number
+  readonly flowCapacity?: number
 }
 
 /** A `ferrite.dataplane.v1.Operation` as protobuf writes it in JSON: as { "putRoute": { "vni": 100, ... } }. */
@@ -45,6 +47,8 @@ export interface Outcome {
 
 /** Of every case. */
 export const host = {
+  /** Milliseconds of the clock when a case begins. */
+  start: 1_000_000,
   prefix: "fd00:f:71::",
   dns4: ["192.0.2.53", "192.0.2.54"],
   dns6: ["2001:db8::53"],
@@ -60,6 +64,8 @@ const Kept = Schema.Struct({
     mtu: Schema.Finite,
     uplink: Schema.Boolean,
     flowTimeoutSeconds: Schema.Finite,
+    flowLimit: Schema.optionalKey(Schema.Finite),
+    flowCapacity: Schema.optionalKey(Schema.Finite),
   }),
   commands: Schema.Array(
     Schema.Union([

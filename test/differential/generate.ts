@@ -30,14 +30,14 @@ export const generate = (seed: number, packets: number, allowed: ReadonlySet<Kin
   const observations: Array<Observation> = []
   const plan: Plan = emptyPlan(dice.oneIn(3) ? [100] : [100, 200])
   const situation: Situation = { plan, dice, mtu: options.mtu, emitted: [], sent: [] }
-  let sent = 0
+  const progress = { sent: 0 }
 
   const obey = (command: Command): void => {
     const observation = running.obey(command)
     commands.push(command)
     observations.push(observation)
     if (command._tag === "Frame" || command._tag === "Uplink") {
-      sent++
+      progress.sent++
       remember(situation.sent, command)
     }
     for (const one of observation.emitted) remember(situation.emitted, one)
@@ -62,7 +62,7 @@ export const generate = (seed: number, packets: number, allowed: ReadonlySet<Kin
   for (let i = 2 + dice.below(4); i > 0; i--) change(addVm(plan, dice))
   for (let i = 3 + dice.below(8); i > 0; i--) change(addRoute(plan, dice))
   for (let i = dice.below(14); i > 0; i--) change(anyChange(plan, dice, allowed))
-  while (sent < packets) {
+  while (progress.sent < packets) {
     if (dice.oneIn(14)) change(anyChange(plan, dice, allowed))
     if (dice.oneIn(10)) obey(pause(dice, options.flowTimeoutSeconds))
     for (const command of traffic(situation))

@@ -35,11 +35,16 @@ export const begin = (options: Options): Running => {
       macs: new Map(host.ports.map((port) => [`ring:${port}`, gatewayMac(port)])),
       version: "model",
       routeCapacity: limits.routes,
+      seed: options.seed,
+      uplink: options.uplink,
+      flowTimeout: options.flowTimeoutSeconds,
+      flowLimit: options.flowLimit,
     }),
     initialized: true,
   }
+  let now: number = host.start
   const feed = (input: Input): Observation => {
-    const next = step(state, input)
+    const next = step(state, input, now)
     state = next.state
     const emitted = next.outputs.map((output): { port: string; bytes: Bytes } =>
       output._tag === "ToPort"
@@ -64,6 +69,7 @@ export const begin = (options: Options): Running => {
       case "Uplink":
         return feed({ _tag: "FromUnderlay", packet: command.bytes })
       case "Advance":
+        now += command.milliseconds
         return { results: [], emitted: [] }
     }
   }

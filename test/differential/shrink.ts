@@ -35,7 +35,7 @@ export const shrink = Effect.fnUntraced(function* <E>(
   for (let size = Math.ceil(best.commands.length / 2); size >= 1; size = size === 1 ? 0 : Math.ceil(size / 2))
     for (let from = best.commands.length - size; from > -size; from -= size)
       yield* attempt(without(best.commands, Math.max(from, 0), size + Math.min(from, 0)))
-  for (let again = true; again && runs < maxRuns;) {
+  for (let again = true; again;) {
     again = false
     for (let i = best.commands.length - 1; i >= 0; i--) {
       again = (yield* attempt(without(best.commands, i, 1))) || again

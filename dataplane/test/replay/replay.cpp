@@ -7,7 +7,8 @@
  * A command is a length (32 bits, big-endian) and that many bytes, the first of which says what it is:
  *
  *   'R' options, one a line as the program takes them: a new world, empty, at the start of its time. Comes first.
- *       The far end of each --port=NAME=ring:RING and of --uplink=ring:RING is ours.
+ *       The far end of each --port=NAME=ring:RING and of --uplink=ring:RING is ours. Besides, NAME=NUMBER sets what of
+ *       the engine's config has no option: seed, flow_capacity, flow_timeout_seconds, flow_limit, flow_rate.
  *   'A' ferrite.dataplane.v1.ApplyRequest
  *   'F' length of a port's name (8 bits), the name, a frame that its VM sends
  *   'P' as F, with its TCP or UDP checksum left to the receiver (checksum offload)
@@ -124,8 +125,10 @@ public:
 		for (std::size_t from = 0; from < lines.size();) {
 			std::size_t end = std::min(lines.find('\n', from), lines.size());
 
-			if (end > from)
+			if (lines.compare(from, 2, "--") == 0)
 				arguments.push_back(lines.substr(from, end - from));
+			else if (end > from)
+				set(lines.substr(from, end - from));
 			from = end + 1;
 		}
 		std::vector<char *> pointers;
@@ -196,7 +199,6 @@ private:
 	void start()
 	{
 		char error[FERRITE_ERROR_TEXT] = "";
-		ferrite_engine_config config{};
 
 		rings_clock_reset();
 		config.name = "replay";
@@ -225,6 +227,28 @@ private:
 		rings_settle(engine);
 	}
 
+	void set(const std::string &line)
+	{
+		std::size_t middle = std::min(line.find('='), line.size() - 1);
+		std::string name = line.substr(0, middle);
+		auto value = static_cast<std::uint32_t>(std::strtoul(line.c_str() + middle + 1, nullptr, 10));
+
+		if (name == "seed") {
+			config.has_seed = true;
+			config.seed = value;
+		} else if (name == "flow_capacity") {
+			config.flow_capacity = value;
+		} else if (name == "flow_timeout_seconds") {
+			config.flow_timeout_seconds = value;
+		} else if (name == "flow_limit") {
+			config.flow_limit = value;
+		} else if (name == "flow_rate") {
+			config.flow_rate = value;
+		} else {
+			refuse("no option " + line);
+		}
+	}
+
 	static void join(const char *name, const char *device)
 	{
 		if (std::strncmp(device, "ring:", 5) == 0 && !rings_join(name, device + 5))
@@ -240,6 +264,7 @@ private:
 
 	std::vector<std::string> arguments;
 	control_options options{};
+	ferrite_engine_config config{};
 	ferrite_engine *engine = nullptr;
 	struct control *control = nullptr;
 };
