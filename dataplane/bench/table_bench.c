@@ -40,6 +40,12 @@ static double each_ns(uint64_t begun, unsigned count)
 
 enum { PACKETS = 4096, ROUNDS = 40 };
 
+/* Of byte `at` of an address, what a prefix covers. */
+static uint8_t mask_of(unsigned length, unsigned at)
+{
+	return (uint8_t)(length >= 8 * at + 8 ? 0xff : length <= 8 * at ? 0 : 0xff00 >> (length - 8 * at));
+}
+
 /* A rule as people write them: from a network to a host or network, TCP or UDP, to a port or a few. */
 static struct ferrite_rule rule_of(unsigned family, uint32_t number)
 {
@@ -49,11 +55,8 @@ static struct ferrite_rule rule_of(unsigned family, uint32_t number)
 	rule.source_length = (uint8_t)(wide + 8 + chance(25));
 	rule.destination_length = (uint8_t)(wide + 24 + chance(9));
 	for (unsigned i = 0; i < 16; i++) {
-		unsigned source = rule.source_length, destination = rule.destination_length;
-		uint8_t mask = (uint8_t)(source >= 8 * i + 8 ? 0xff : source <= 8 * i ? 0 : 0xff00 >> (source - 8 * i));
-		rule.source[i] = (uint8_t)(chance(256) & mask);
-		mask = (uint8_t)(destination >= 8 * i + 8 ? 0xff : destination <= 8 * i ? 0 : 0xff00 >> (destination - 8 * i));
-		rule.destination[i] = (uint8_t)(chance(256) & mask);
+		rule.source[i] = (uint8_t)(chance(256) & mask_of(rule.source_length, i));
+		rule.destination[i] = (uint8_t)(chance(256) & mask_of(rule.destination_length, i));
 	}
 	rule.destination_first = (uint16_t)chance(60000);
 	rule.destination_last = (uint16_t)(rule.destination_first + (chance(2) == 0 ? 0 : chance(1000)));
@@ -73,7 +76,8 @@ static void bench_firewall(unsigned family, unsigned count)
 		memcpy(packets[i].addresses, rule->source, size);
 		memcpy(packets[i].addresses + size, rule->destination, size);
 		store16(&packets[i].ports, chance(65536));
-		store16((uint8_t *)&packets[i].ports + 2, i % 2 == 0 ? rule->destination_first : rule->destination_last + 1u);
+		uint32_t outside = rule->destination_last + 1u;
+		store16((uint8_t *)&packets[i].ports + 2, i % 2 == 0 ? rule->destination_first : outside);
 	}
 	struct firewall *firewall = NULL;
 	uint64_t best = UINT64_MAX;
@@ -192,7 +196,8 @@ static void bench_neighbor_nat(void)
 		store32(ip, chance(2048));
 		found += neighbor_nat_find(&table, 1, ip, (uint16_t)chance(64000)) != NULL;
 	}
-	printf("neighbor_nat: %6.1f ns a look-up among %u ranges (%u found)\n", each_ns(begun, 1000000), table.count, found);
+	printf("neighbor_nat: %6.1f ns a look-up among %u ranges (%u found)\n", each_ns(begun, 1000000), table.count,
+	       found);
 	neighbor_nat_free(&table);
 	free(rcu);
 }

@@ -2,14 +2,14 @@
  *
  * Immutable but for its counters; published by pointer, freed by the control thread after a grace period. Rules are
  * kept apart by direction and family, so that a lookup never sees what cannot match. Up to FIREWALL_LINEAR of them are
- * tried one by one. More are cut into blocks of FIREWALL_BLOCK, and in a block each of five fields (source, destination,
- * protocol, source port, destination port) has its values cut into the intervals in which the same rules match, each
- * with a vector of one bit a rule: a lookup finds five intervals, ANDs their vectors, and the first bit left is the rule.
- * It is exact: every condition of a rule is an interval of one field. Blocks are tried in order, so the cost is
- * O(rules / 512 * log) and the memory is linear in the rules.
+ * tried one by one. More are cut into blocks of FIREWALL_BLOCK, and in a block each of five fields (source,
+ * destination, protocol, source port, destination port) has its values cut into the intervals in which the same rules
+ * match, each with a vector of one bit a rule: a lookup finds five intervals, ANDs their vectors, and the first bit
+ * left is the rule. It is exact: every condition of a rule is an interval of one field. Blocks are tried in order, so
+ * the cost is O(rules / 512 * log) and the memory is linear in the rules.
  *
- * What a rule says of ports counts for TCP, UDP and SCTP only, what it says of ICMP for ICMP only (`protocol` 1, which is
- * ICMPv6 in IPv6): there type and code take the places of the ports. `protocol` 0 is every packet of the family.
+ * What a rule says of ports counts for TCP, UDP and SCTP only, what it says of ICMP for ICMP only (`protocol` 1, which
+ * is ICMPv6 in IPv6): there type and code take the places of the ports. `protocol` 0 is every packet of the family.
  *
  * Capacity FERRITE_MAX_RULES. Memory: at most 256 bytes a rule while they are few (both families), and at most 340 KB
  * per block of 512 and family beyond (less as far as rules share values: any port, one network): 2.7 MB for 4,096.

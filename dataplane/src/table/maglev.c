@@ -34,6 +34,12 @@ static uint32_t weight_of(const uint16_t *weights, unsigned member)
 	return weights == NULL || weights[member] == 0 ? 1 : weights[member];
 }
 
+/* How many turns of a round a member has had: ceil(steps * weight / largest). */
+static uint32_t turns_after(uint32_t steps, uint32_t weight, uint32_t largest)
+{
+	return (steps * weight + largest - 1) / largest;
+}
+
 void maglev_build(uint16_t *slots, uint32_t m, const uint8_t (*members)[16], const uint16_t *weights, unsigned count)
 {
 	assert(count > 0 && count <= MAGLEV_MEMBERS && m <= MAGLEV_LARGE);
@@ -47,8 +53,7 @@ void maglev_build(uint16_t *slots, uint32_t m, const uint8_t (*members)[16], con
 	for (uint32_t step = 0;; step = step + 1 == largest ? 0 : step + 1) {
 		for (unsigned i = 0; i < count; i++) {
 			uint32_t weight = weight_of(weights, i);
-			/* A turn in this step: ceil((step + 1) * weight / largest) is above ceil(step * weight / largest). */
-			if ((step * weight + largest - 1) / largest == ((step + 1) * weight + largest - 1) / largest)
+			if (turns_after(step, weight, largest) == turns_after(step + 1, weight, largest))
 				continue;
 			take_turn(slots, m, &walks[i], (uint16_t)i);
 			if (--left == 0)

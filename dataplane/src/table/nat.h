@@ -1,13 +1,14 @@
-/* Ports of NAT addresses in use: (protocol, source address, source port) of an interface to the port that it has outside.
+/* Ports of NAT addresses in use: (protocol, source address, source port) of an interface to its port outside.
  *
  * Owned by one worker, like the flows that use the mappings: a mapping lives as long as a flow uses it, and all
  * destinations share it. What is free in an address is a bitmap per (address group, protocol) with a second level of
  * "this word is full" above it, so that the next free port upwards is found in a few words however full it is.
  *
  * The order of choices is that of docs/packet-path.md: the mapping that is there; else the first port without a mapping,
- * from a start by hash and around the range; where there is none, or where the reply key with that port is a live flow's, the
- * first port from the same start whose reply key is free, shared and without a mapping. That last search asks `taken` up
- * to once per port of the range: it is the one thing here that is not O(1), and only when a range is used up.
+ * from a start by hash and around the range; where there is none, or where the reply key with that port is a live
+ * flow's, the first port from the same start whose reply key is free, shared and without a mapping. That last search
+ * asks `taken` up to once per port of the range: it is the one thing here that is not O(1). It is long only where
+ * nearly all ports of a range have flows to one remote address and port.
  *
  * The same table serves virtual services: a service is an address group from NAT_SERVICE_GROUP on, with the range
  * 1024 to 65535.
@@ -62,7 +63,7 @@ struct nat_bitmap {
 	uint64_t spare[7];
 };
 
-/* Cardinality: one per worker. */
+/* Cardinality: one per worker. 200 KB itself: not for the stack. */
 struct nat_table {
 	struct nat_mapping *mappings; /* from 1 */
 	uint32_t *heads;

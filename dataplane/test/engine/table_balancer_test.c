@@ -30,7 +30,8 @@ static void fill(ferrite_ipv6 *targets, unsigned count, uint32_t from)
 }
 
 /* As docs/packet-path.md says it, without a thought for speed. */
-static void slow_maglev(uint16_t *slots, uint32_t m, const uint8_t (*members)[16], const uint16_t *weights, unsigned count)
+static void slow_maglev(uint16_t *slots, uint32_t m, const uint8_t (*members)[16], const uint16_t *weights,
+			unsigned count)
 {
 	uint64_t next[MAGLEV_MEMBERS] = {0};
 	uint32_t filled = 0, largest = 1;
@@ -41,7 +42,7 @@ static void slow_maglev(uint16_t *slots, uint32_t m, const uint8_t (*members)[16
 	for (uint32_t step = 1; filled < m; step = step % largest + 1) {
 		for (unsigned i = 0; i < count && filled < m; i++) {
 			uint32_t weight = weights == NULL ? 1 : weights[i], turns = 0;
-			/* Turns after `step` steps are the least number of them that is not below step * weight / largest. */
+			/* Turns after `step` steps: the least number that is not below step * weight / largest. */
 			while (turns * largest < step * weight)
 				turns++;
 			uint32_t before = 0;
@@ -174,8 +175,8 @@ static void a_target_that_leaves_moves_little_but_its_own_slots(void)
 			worst = now > worst ? now : worst;
 			sum += now;
 		}
-		printf("     %u targets: one leaves, of the others' slots move %u.%u %% (at most %u.%u %%)\n", counts[i], sum / 100,
-		       sum / 10 % 10, worst / 10, worst % 10);
+		printf("     %u targets: one leaves, of the others' slots move %u.%u %% (at most %u.%u %%)\n",
+		       counts[i], sum / 100, sum / 10 % 10, worst / 10, worst % 10);
 		CHECK(worst <= 60); /* 6 % of all slots, on top of the 1/n that must move */
 	}
 }

@@ -149,7 +149,9 @@ static uint16_t near_range(uint16_t first, uint16_t last)
 
 static struct tuple random_packet(const struct ferrite_rule *rule)
 {
-	struct tuple tuple = {.family = (uint8_t)(rule->family != 0 && chance(10) != 0 ? rule->family : 4 + 2 * chance(2))};
+	struct tuple tuple = {.family = (uint8_t)(4 + 2 * chance(2))};
+	if (rule->family != 0 && chance(10) != 0)
+		tuple.family = rule->family;
 	unsigned size = tuple.family == 4 ? 4 : 16;
 	near_prefix(tuple.addresses, rule->source, rule->source_length, size);
 	near_prefix(tuple.addresses + size, rule->destination, rule->destination_length, size);
@@ -190,7 +192,9 @@ static void compare(unsigned count, unsigned packets)
 
 static void the_first_rule_that_matches_decides_however_many_there_are(void)
 {
-	static const unsigned counts[] = {0, 1, 2, 5, 31, 32, 33, 64, 65, 66, 70, 128, 200, 511, 512, 513, 1000, 1025, 1700, 4096};
+	static const unsigned counts[] = {
+		0, 1, 2, 5, 31, 32, 33, 64, 65, 66, 70, 128, 200, 511, 512, 513, 1000, 1025, 1700, 4096,
+	};
 	for (unsigned i = 0; i < sizeof counts / sizeof *counts; i++)
 		for (unsigned round = 0; round < (counts[i] < 100 ? 60 : 4); round++)
 			compare(counts[i], counts[i] < 100 ? 500 : 4000);
@@ -202,9 +206,10 @@ static void a_late_rule_is_found_behind_thousands_that_do_not_match(void)
 {
 	static struct ferrite_rule rules[FERRITE_MAX_RULES];
 	for (unsigned i = 0; i < FERRITE_MAX_RULES; i++) {
-		rules[i] = (struct ferrite_rule){.family = 4, .protocol = 6, .source_length = 32, .destination_length = 32,
-						 .source_last = 65535, .destination_first = (uint16_t)i,
-						 .destination_last = (uint16_t)i, .accept = i % 3 == 0};
+		rules[i] = (struct ferrite_rule){
+			.family = 4, .protocol = 6, .source_length = 32, .destination_length = 32, .source_last = 65535,
+			.destination_first = (uint16_t)i, .destination_last = (uint16_t)i, .accept = i % 3 == 0,
+		};
 		store32(rules[i].source, 0x0a000000 + i * 7);
 		store32(rules[i].destination, 0xc0a80000 + i % 100);
 	}
@@ -245,7 +250,8 @@ static void an_icmp_rule_means_icmpv6_in_ipv6(void)
 	struct ferrite_rule rule = {.accept = true, .family = 0, .protocol = 1, .icmp_type = -1, .icmp_code = 3};
 	struct firewall *firewall = firewall_build(&rule, 1, FERRITE_DROP, FERRITE_DROP);
 	struct { uint8_t family, protocol, code; bool accept; } cases[] = {
-		{4, 1, 3, true}, {4, 1, 2, false}, {6, 58, 3, true}, {6, 58, 4, false}, {6, 1, 3, false}, {4, 58, 3, false},
+		{4, 1, 3, true}, {4, 1, 2, false}, {6, 58, 3, true}, {6, 58, 4, false}, {6, 1, 3, false},
+		{4, 58, 3, false},
 	};
 	for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct tuple tuple = {.family = cases[i].family, .protocol = cases[i].protocol, .icmp_type = 9,

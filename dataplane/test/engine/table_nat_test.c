@@ -39,7 +39,8 @@ static const uint8_t protocols[3] = {6, 17, 1};
 
 static struct tuple packet(unsigned protocol, uint32_t source, uint16_t port)
 {
-	struct tuple tuple = {.family = 4, .protocol = protocols[protocol], .icmp = protocol == 2 ? ICMP_ECHO : ICMP_NONE};
+	struct tuple tuple = {.family = 4, .protocol = protocols[protocol],
+			      .icmp = protocol == 2 ? ICMP_ECHO : ICMP_NONE};
 	store32(tuple.addresses, source);
 	store32(tuple.addresses + 4, 0x08080808);
 	store16(&tuple.ports, port);
@@ -120,7 +121,9 @@ static void all_destinations_of_a_source_share_its_mapping_until_the_last_flow_e
 
 static void a_range_holds_exactly_as_many_sources_as_it_has_ports_in_each_protocol(void)
 {
-	static const struct { uint32_t min, max; } ranges[] = {{0, 65536}, {1, 2}, {63, 65}, {64, 128}, {1024, 9999}, {65535, 65536}, {4095, 4161}};
+	static const struct { uint32_t min, max; } ranges[] = {
+		{0, 65536}, {1, 2}, {63, 65}, {64, 128}, {1024, 9999}, {65535, 65536}, {4095, 4161},
+	};
 	static uint32_t mappings[65536];
 	for (unsigned i = 0; i < sizeof ranges / sizeof *ranges; i++) {
 		begin(NAT_MAPPINGS);
@@ -262,13 +265,27 @@ static void services_do_not_count_as_nat_and_know_interfaces_apart(void)
 	CHECK_NUMBER(nat_used(&table, 3, 0), 0);
 	CHECK_NUMBER(nat_group_used(&table, NAT_SERVICE_GROUP + 255), 2);
 	end();
+	begin(4096); /* few heads: keys that differ by the interface alone meet in one */
+	for (uint32_t i = 1; i <= 4096; i++) {
+		one.interface = i;
+		CHECK(map(&one, &tuple, &first) != NAT_EXHAUSTED);
+	}
+	CHECK_NUMBER(nat_group_used(&table, NAT_SERVICE_GROUP + 255), 4096);
+	end();
 }
 
 /* The model */
 
 enum { MODEL_FLOWS = 600, MODEL_INTERFACES = 6, MODEL_GROUPS = 3 };
 
-struct flow { uint32_t mapping; struct nat_range range; struct tuple tuple; unsigned protocol; uint16_t port; bool replaced; };
+struct flow {
+	uint32_t mapping;
+	struct nat_range range;
+	struct tuple tuple;
+	unsigned protocol;
+	uint16_t port;
+	bool replaced; /* its mapping, by another of its source */
+};
 
 static struct flow flows[MODEL_FLOWS];
 static unsigned flow_count;
@@ -286,7 +303,8 @@ static bool port_used(uint32_t address, unsigned protocol, uint32_t port)
 static struct flow *mapping_of(const struct nat_range *range, unsigned protocol, const struct tuple *tuple)
 {
 	for (unsigned i = 0; i < flow_count; i++)
-		if (flows[i].mapping != NAT_SHARED && !flows[i].replaced && flows[i].range.interface == range->interface &&
+		if (flows[i].mapping != NAT_SHARED && !flows[i].replaced &&
+		    flows[i].range.interface == range->interface &&
 		    flows[i].range.address == range->address && flows[i].protocol == protocol &&
 		    flows[i].tuple.family == tuple->family &&
 		    memcmp(flows[i].tuple.addresses, tuple->addresses, tuple->family == 4 ? 4 : 16) == 0 &&
@@ -368,7 +386,8 @@ static void any_history_of_flows_gives_the_ports_of_the_model(void)
 			continue;
 		}
 		uint32_t which = chance(MODEL_INTERFACES);
-		if (chance(500) == 0) { /* a new range; flows out of it end before anything else, as they would at their next packet */
+		/* A new range; most flows out of it end before anything else, as they would at their next packet. */
+		if (chance(500) == 0) {
 			ranges[which].min = 1000 + which % 2 * 100 + chance(20);
 			ranges[which].max = ranges[which].min + 1 + chance(75);
 			for (unsigned i = flow_count; i-- > 0;)

@@ -84,8 +84,8 @@ static void only_exactly_what_was_added_is_removed(void)
 	struct ferrite_neighbor_nat entry = entry_of(1, 9, 100, 200, 1);
 	CHECK_NUMBER(neighbor_nat_add(&table, &entry), 0);
 	struct ferrite_neighbor_nat others[] = {
-		entry_of(1, 9, 100, 199, 1), entry_of(1, 9, 101, 200, 1), entry_of(2, 9, 100, 200, 1), entry_of(1, 8, 100, 200, 1),
-		entry_of(1, 9, 100, 201, 1), entry_of(1, 9, 200, 300, 1),
+		entry_of(1, 9, 100, 199, 1), entry_of(1, 9, 101, 200, 1), entry_of(2, 9, 100, 200, 1),
+		entry_of(1, 8, 100, 200, 1), entry_of(1, 9, 100, 201, 1), entry_of(1, 9, 200, 300, 1),
 	};
 	for (unsigned i = 0; i < sizeof others / sizeof *others; i++)
 		CHECK_NUMBER(neighbor_nat_remove(&table, &others[i]), -ENOENT);
@@ -129,7 +129,8 @@ static void any_history_answers_as_a_list_does(void)
 		}
 		uint32_t vni = 1 + chance(2), ip = 9 + chance(3), port = chance(2600), wanted = 0;
 		for (unsigned i = 0; i < count; i++)
-			if (list[i].vni == vni && load32(list[i].ip.bytes) == ip && port >= list[i].min && port < list[i].max)
+			if (list[i].vni == vni && load32(list[i].ip.bytes) == ip && port >= list[i].min &&
+			    port < list[i].max)
 				wanted = load32(list[i].underlay.bytes + 12);
 		CHECK_NUMBER(mark_at(vni, ip, (uint16_t)port), wanted);
 	}

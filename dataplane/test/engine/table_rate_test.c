@@ -50,13 +50,12 @@ static void nothing_drifts_however_odd_the_rate_and_the_steps(void)
 {
 	for (unsigned round = 0; round < 50; round++) {
 		struct rate rate = {0};
-		uint64_t per_second = 1 + chance(100000), burst = 200 + chance(1000) + per_second, now = chance(1000), begun = now;
-		uint64_t taken = 0;
+		uint64_t per_second = 1 + chance(100000), burst = 200 + chance(1000) + per_second;
+		uint64_t now = chance(1000), begun = now, taken = 0;
 		rate_set(&rate, per_second, burst);
 		while (rate_take(&rate, now, 1))
 			taken++;
 		CHECK_NUMBER(taken, burst);
-		taken = 0;
 		while (now < begun + 100000) {
 			now += 1 + chance(900); /* less than what fills it */
 			while (rate_take(&rate, now, 1 + chance(2)))
