@@ -94,6 +94,93 @@ static void a_peer_that_was_away_is_reached_again(void)
 	CHECK_NUMBER(rte_mempool_in_use_count(buffers.small), 0);
 }
 
+static uint64_t in_use(void)
+{
+	return rte_mempool_in_use_count(buffers.small);
+}
+
+/* A reader that does not get its turn: what finds its ring full waits and arrives in order. True: none was lost. */
+static bool full_ring_loses_nothing(void)
+{
+	struct ferrite_engine *host1 = world_engine(1, uplink, 1500), *host2 = world_engine(2, uplink, 1500);
+	struct vm vm1, vm2;
+	unsigned number = 0, next = 0;
+	world_vm(&vm1, host1, 1, 200, 1);
+	world_vm(&vm2, host2, 2, 200, 2);
+	world_route(host1, 200, &vm2);
+	CHECK(reaches(&vm1, &vm2, host1, host2));
+	while (world_counter(host1, "wire.waited") < 20 && number < 90) {
+		uint32_t length = frame_udp4(sent, &vm1, vm2.ipv4, 60000, (uint8_t)number++);
+		CHECK(ring_put(vm1.end, sent, length, NULL));
+		(void)ferrite_engine_poll(host1);
+	}
+	for (unsigned i = 0; i < 100 && next < number; i++) {
+		(void)ferrite_engine_poll(host2);
+		(void)ferrite_engine_poll(host1);
+		while (ring_take(vm2.end, got, sizeof got, NULL) > 0)
+			CHECK_NUMBER(got[42], (uint8_t)next++);
+	}
+	bool all = next == number && world_counter(host1, "wire.waited") == 20 && world_counter(host1, "wire.full") == 0 &&
+		world_counter(host1, "uplink.tx_drops") == 0;
+	world_vm_leave(&vm1);
+	world_vm_leave(&vm2);
+	ferrite_engine_stop(host1);
+	ferrite_engine_stop(host2);
+	CHECK_NUMBER(in_use(), 0);
+	return all;
+}
+
+static void a_full_ring_is_waited_for(void)
+{
+	bool good = false;
+	for (unsigned i = 0; i < 10 && !good; i++) /* on a busy machine we are the ones who get no turn in time */
+		good = full_ring_loses_nothing();
+	CHECK(good);
+}
+
+/* A reader that has stopped: what waits for it goes after a while, nothing more waits, and it is reached again. */
+static void a_stuck_reader_is_not_waited_for(void)
+{
+	struct ferrite_engine *host1 = world_engine(1, uplink, 1500), *host2 = world_engine(2, uplink, 1500);
+	struct vm vm1, vm2;
+	uint64_t waited;
+	world_vm(&vm1, host1, 1, 200, 1);
+	world_vm(&vm2, host2, 2, 200, 2);
+	world_route(host1, 200, &vm2);
+	CHECK(reaches(&vm1, &vm2, host1, host2));
+	uint32_t length = frame_udp4(sent, &vm1, vm2.ipv4, 60000, 1);
+	for (unsigned i = 0; i < 400; i++) {
+		CHECK(ring_put(vm1.end, sent, length, NULL));
+		(void)ferrite_engine_poll(host1);
+		CHECK(rte_mempool_in_use_count(buffers.big) < 200);
+	}
+	(void)usleep(40000);
+	world_poll(host1, NULL);
+	CHECK_NUMBER(in_use(), 0);
+	waited = world_counter(host1, "wire.waited");
+	CHECK(waited > 0 && world_counter(host1, "wire.full") >= waited);
+	for (unsigned i = 0; i < 10; i++)
+		CHECK(ring_put(vm1.end, sent, length, NULL));
+	world_poll(host1, NULL);
+	CHECK_NUMBER(world_counter(host1, "wire.waited"), waited);
+	CHECK_NUMBER(in_use(), 0);
+	world_poll(host2, NULL);
+	while (ring_take(vm2.end, got, sizeof got, NULL) > 0)
+		continue;
+	CHECK(reaches(&vm1, &vm2, host1, host2));
+	/* And one that leaves while packets wait for it. */
+	for (unsigned i = 0; i < 75; i++) {
+		CHECK(ring_put(vm1.end, sent, length, NULL));
+		(void)ferrite_engine_poll(host1);
+	}
+	world_vm_leave(&vm2);
+	ferrite_engine_stop(host2);
+	world_poll(host1, NULL);
+	CHECK_NUMBER(in_use(), 0);
+	world_vm_leave(&vm1);
+	ferrite_engine_stop(host1);
+}
+
 static void two_dataplanes_cannot_have_one_prefix(void)
 {
 	char error[FERRITE_ERROR_TEXT];
@@ -270,6 +357,8 @@ int main(void)
 	(void)snprintf(uplink, sizeof uplink, "wire:%s", directory);
 	RUN(the_first_packet_waits_for_the_connection);
 	RUN(a_peer_that_was_away_is_reached_again);
+	RUN(a_full_ring_is_waited_for);
+	RUN(a_stuck_reader_is_not_waited_for);
 	RUN(two_dataplanes_cannot_have_one_prefix);
 	RUN(a_lying_peer_loses_its_ring_and_harms_nobody);
 	RUN(a_wrong_greeting_is_refused);
