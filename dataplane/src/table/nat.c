@@ -255,7 +255,7 @@ static uint32_t share(const struct nat_range *range, uint32_t start, bool (*take
 		      void *context, uint16_t *port)
 {
 	uint32_t size = range->max - range->min, at = start;
-	for (uint32_t tried = 0; tried < size; tried++) {
+	for (uint32_t tried = 0; tried < size && tried < NAT_SHARE_TRIES; tried++) {
 		if (!is_taken(taken, context, at)) {
 			*port = (uint16_t)at;
 			return NAT_SHARED;

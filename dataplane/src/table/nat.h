@@ -26,6 +26,7 @@
 enum {
 	NAT_MAPPINGS = 1 << 20,
 	NAT_PROTOCOLS = 3, /* TCP, UDP, ICMP echo */
+	NAT_SHARE_TRIES = 1024, /* ports that are tried to be shared: a flow's first packet has a bounded cost */
 	NAT_GROUPS = 1 << 16,
 	NAT_SERVICES = 256,
 	NAT_SERVICE_GROUP = NAT_GROUPS, /* first number of a virtual service's group; not counted in nat_used */
