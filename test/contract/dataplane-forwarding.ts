@@ -7,6 +7,7 @@ import { decodeEthernet, etherTypes } from "#protocol/dataplane/model/ethernet.t
 import { encodeIpv4, protocols } from "#protocol/dataplane/model/ip.ts"
 import { encodeUdp } from "#protocol/dataplane/model/transport.ts"
 import {
+  arpRequest,
   ask,
   datagram,
   drain,
@@ -211,10 +212,11 @@ export const forwarding = (on: On): void => {
     }),
   )
 
-  on("a guest is found under the MAC that it uses last", (hosts) =>
+  on("a guest is found under the MAC that it last said to be its own", (hosts) =>
     Effect.gen(function* () {
       const { a, b } = yield* pair(hosts)
       const moved: Guest = { ...b, mac: "52:54:00:aa:bb:cc" }
+      yield* send(moved, arpRequest(moved.mac, "10.0.0.2", "169.254.0.1"))
       yield* drain(moved)
       const { arrived } = yield* passes(a, moved, datagram(a, "10.0.0.2", "to the new MAC"))
       assert.strictEqual(decodeEthernet(arrived)?.destination, moved.mac)

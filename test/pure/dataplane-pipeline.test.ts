@@ -118,7 +118,7 @@ const checkInvariants = (state: ModelState): void => {
         )
   }
   for (const entry of interfaces)
-    assert.strictEqual(find(state.underlay, entry.underlayAddress), entry.spec.id)
+    assert.deepEqual(find(state.underlay, entry.underlayAddress), { _tag: "Interface", id: entry.spec.id })
 }
 
 describe("operations", () => {

@@ -5,21 +5,26 @@
  * `Dataplane` like the native one: after a restart its calls fail with `DataplaneGone` until it connects again.
  * Packets go in with `inject`, and what a port sends waits in `received`, unless an endpoint is plugged in.
  */
-import { Context, Effect, HashMap, Layer, Random } from "effect"
+import { Clock, Context, Effect, HashMap, Layer, Random } from "effect"
 import {
   Dataplane,
   type DataplaneError,
   DataplaneGone,
   DataplaneProtocolError,
   type DataplaneState,
-  noServices,
   type Operation,
   type OperationResult,
 } from "#protocol/dataplane/Dataplane.ts"
 import type { Bytes } from "#protocol/dataplane/model/bytes.ts"
-import { listInterfaces, listRoutes, messageOf, operate } from "#protocol/dataplane/model/control.ts"
+import {
+  listInterfaces,
+  listRoutes,
+  listServices,
+  messageOf,
+  operate,
+} from "#protocol/dataplane/model/control.ts"
 import { type Input, step } from "#protocol/dataplane/model/pipeline.ts"
-import { initial, limits, type ModelState } from "#protocol/dataplane/model/tables.ts"
+import { initial, limits, type ModelConfig, type ModelState } from "#protocol/dataplane/model/tables.ts"
 import { uidFrom } from "#protocol/Ids.ts"
 import { ModelUnderlay } from "./ModelUnderlay.ts"
 
@@ -36,6 +41,11 @@ export interface ModelOptions {
   readonly macs?: Readonly<Record<string, string>>
   /** Default 1,048,576. */
   readonly routeCapacity?: number
+  /** Seed, flow times and limits, virtual services: as of the state, with its defaults. */
+  readonly packets?: Pick<
+    ModelConfig,
+    "seed" | "flowTimeout" | "flowLimit" | "flowRate" | "uplink" | "firewallDefault" | "services"
+  >
 }
 
 /** Who is plugged into a port: takes a frame, answers with frames. */
@@ -77,6 +87,7 @@ export class ModelDataplane extends Context.Service<
 export const make = Effect.fn("ModelDataplane.make")(function* (options: ModelOptions) {
   const underlay = yield* ModelUnderlay
   const random = yield* Random.Random
+  const clock = yield* Clock.Clock
 
   const start = (): ModelState =>
     initial({
@@ -89,6 +100,7 @@ export const make = Effect.fn("ModelDataplane.make")(function* (options: ModelOp
       macs: new Map(Object.entries(options.macs ?? {})),
       version: "model",
       routeCapacity: options.routeCapacity ?? limits.routes,
+      ...options.packets,
     })
 
   let state: ModelState | undefined = start()
@@ -115,7 +127,7 @@ export const make = Effect.fn("ModelDataplane.make")(function* (options: ModelOp
   const feed = (input: Input): void =>
     underlay.run(() => {
       if (state === undefined) return
-      const next = step(state, input)
+      const next = step(state, input, clock.currentTimeMillisUnsafe())
       state = next.state
       for (const output of next.outputs) {
         if (output._tag === "ToPort") deliver(output.device, output.frame)
@@ -150,7 +162,7 @@ export const make = Effect.fn("ModelDataplane.make")(function* (options: ModelOp
       listAll: Effect.map(running, (now) => ({
         interfaces: listInterfaces(now),
         routes: listRoutes(now),
-        ...noServices,
+        ...listServices(now),
         state: summary(now),
       })),
       state: Effect.map(running, summary),

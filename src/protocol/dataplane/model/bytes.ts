@@ -36,8 +36,7 @@ export const equal = (a: Bytes, b: Bytes): boolean =>
 
 /** Lexicographic; negative: `a` comes first. */
 export const compare = (a: Bytes, b: Bytes): number => {
-  for (let i = 0; i < a.length && i < b.length; i++)
-    if (u8(a, i) !== u8(b, i)) return u8(a, i) - u8(b, i)
+  for (let i = 0; i < a.length && i < b.length; i++) if (u8(a, i) !== u8(b, i)) return u8(a, i) - u8(b, i)
   return a.length - b.length
 }
 

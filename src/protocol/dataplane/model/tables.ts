@@ -1,19 +1,41 @@
 /**
- * The tables of the model dataplane: interfaces, the VNIs that they keep alive, and each VNI's routes.
+ * The tables of the model dataplane: interfaces, the VNIs that they keep alive, each VNI's routes, whatever else has an
+ * underlay address, and what packets leave behind: flows, ports in use, fragments, buckets.
  *
  * One value, replaced and never changed: `control.ts` makes the next one from an operation, `pipeline.ts` from a
  * packet. Persistent maps keep a batch of thousands linear.
  */
-import { HashMap, Option } from "effect"
-import type { InterfaceSpec } from "../Dataplane.ts"
+import { HashMap } from "effect"
+import type {
+  EdgeSpec,
+  FirewallDefault,
+  FirewallSpec,
+  InterfaceSpec,
+  LoadBalancerSpec,
+  NeighborNatSpec,
+} from "../Dataplane.ts"
 import { bytesOf, type Family, format, mask, type Prefix } from "./address.ts"
 import { concat, fnv1a64, fromAscii, put16 } from "./bytes.ts"
+import { find } from "./find.ts"
+import { type Firewall } from "./firewall.ts"
+import { type Flows, noFlows } from "./flow.ts"
+import { type Fragments, noFragments } from "./fragments.ts"
+import { type NatTable, noMappings } from "./nat.ts"
+import type { Bucket } from "./rate.ts"
+
+export { find } from "./find.ts"
 
 export const limits = {
   interfaces: 16_383,
   routes: 1 << 20,
   operations: 4_096,
   dns: 8,
+  endpoints: 1 << 16,
+  hops: 32,
+  rules: 4_096,
+  balancerPorts: 64,
+  targets: 1_024,
+  neighborNats: 1 << 17,
 } as const
 
 /** Link addresses of the gateway that every VM sees. */
@@ -35,6 +57,62 @@ export interface ModelConfig {
   readonly version: string
   /** Routes that fit, over all VNIs. */
   readonly routeCapacity: number
+  /** Of every choice by hash. Default 0. */
+  readonly seed?: number | undefined
+  /** T, seconds. Default 30. */
+  readonly flowTimeout?: number | undefined
+  /** Flows of one interface. Default 262,144. */
+  readonly flowLimit?: number | undefined
+  /** New flows a second of one interface. Default none. */
+  readonly flowRate?: number | undefined
+  /** Default true. */
+  readonly uplink?: boolean | undefined
+  /** Of interfaces that nobody put a firewall for. Default accept, accept. */
+  readonly firewallDefault?:
+    | { readonly ingress: FirewallDefault; readonly egress: FirewallDefault }
+    | undefined
+  /** At most 256. */
+  readonly services?: ReadonlyArray<VirtualService> | undefined
+}
+
+/** A service outside the overlay that VMs reach by an IPv4 address of their own network. */
+export interface VirtualService {
+  /** 6 or 17. */
+  readonly protocol: number
+  readonly ip: string
+  readonly port: number
+  /** IPv6. */
+  readonly target: string
+  readonly targetPort: number
+}
+
+export const settings = (config: ModelConfig) => ({
+  seed: config.seed ?? 0,
+  flowTimeout: config.flowTimeout ?? 30,
+  flowLimit: config.flowLimit ?? 1 << 18,
+  flowRate: config.flowRate ?? 0,
+  uplink: config.uplink ?? true,
+})
+
+/** What an interface has with an underlay address of its own. */
+export interface OwnPrefix {
+  readonly prefix: Prefix
+  /** An alias prefix, with a local route; else a load balancer prefix. */
+  readonly routed: boolean
+  readonly wanted: string | undefined
+  readonly underlayAddress: string
+}
+
+export interface Vip {
+  readonly ip: string
+  readonly wanted: string | undefined
+  readonly underlayAddress: string
+}
+
+export interface Nat extends Vip {
+  /** [min, max). */
+  readonly min: number
+  readonly max: number
 }
 
 export interface Interface {
@@ -47,7 +125,40 @@ export interface Interface {
   readonly gatewayMac: string
   /** Learned from what the VM sends; broadcast until then. */
   readonly vmMac: string
+  /** By underlay address as they were made. */
+  readonly prefixes: ReadonlyArray<OwnPrefix>
+  readonly vip: Vip | undefined
+  readonly nat: Nat | undefined
+  readonly firewall: Firewall
+  /** As it was put; `undefined`: nobody did. */
+  readonly firewallSpec: FirewallSpec | undefined
 }
+
+/** Cardinality: one per load balancer. */
+export interface Balancer {
+  /** Ports and targets sorted. */
+  readonly spec: LoadBalancerSpec
+  readonly underlayAddress: string
+  /** Maglev table over the targets; empty without any. */
+  readonly slots: Uint16Array
+}
+
+export interface Edge {
+  readonly spec: EdgeSpec
+  readonly underlayAddress: string
+  /** KIND:DEVICE. */
+  readonly opened: string
+  readonly device: string
+  readonly mac: string
+}
+
+/** Whatever a packet from the underlay can be for. */
+export type Endpoint =
+  | { readonly _tag: "Interface" | "Vip" | "Nat"; readonly id: string }
+  | { readonly _tag: "Prefix"; readonly id: string; readonly prefix: Prefix }
+  | { readonly _tag: "Balancer"; readonly id: string }
+  | { readonly _tag: "Edge"; readonly name: string }
+  | { readonly _tag: "Service"; readonly service: number }
 
 export interface Route {
   readonly prefix: Prefix
@@ -55,10 +166,17 @@ export interface Route {
   readonly local: string | undefined
   readonly nextHop: string
   readonly nextHopVni: number
+  /** Several next hops, by address, and which of them a hash belongs to. */
+  readonly hops?: HopSet | undefined
+}
+
+export interface HopSet {
+  readonly list: ReadonlyArray<{ readonly address: string; readonly vni: number; readonly weight: number }>
+  readonly slots: Uint16Array
 }
 
 export interface VniTable {
-  /** Interfaces of the VNI on this host; the table goes with the last one. */
+  /** Interfaces, load balancers and edges of the VNI on this host; the table goes with the last one. */
   readonly references: number
   /** Key: CIDR text. */
   readonly routes: HashMap.HashMap<string, Route>
@@ -80,35 +198,94 @@ export interface ModelState {
   readonly interfaces: HashMap.HashMap<string, Interface>
   /** Opened device (KIND:DEVICE) -> interface id. */
   readonly devices: HashMap.HashMap<string, string>
-  /** Underlay address -> interface id. */
-  readonly underlay: HashMap.HashMap<string, string>
+  /** Index -> interface id. */
+  readonly indexed: HashMap.HashMap<number, string>
+  readonly underlay: HashMap.HashMap<string, Endpoint>
+  /** "VNI address" of VIPs and load balancers: what a VM reaches without a route. */
+  readonly addresses: HashMap.HashMap<string, Endpoint>
+  readonly balancers: HashMap.HashMap<string, Balancer>
+  /** "VNI address" of NAT addresses: ranges that other hosts hold. */
+  readonly neighborNats: HashMap.HashMap<string, ReadonlyArray<NeighborNatSpec>>
+  readonly edges: HashMap.HashMap<string, Edge>
+  /** Underlay addresses of virtual services, in their order. */
+  readonly serviceAddresses: ReadonlyArray<string>
   readonly vnis: HashMap.HashMap<number, VniTable>
-  readonly indices: Indices
+  /** By type of underlay address. */
+  readonly indices: Readonly<Record<UnderlayType, Indices>>
   /** Non-local. */
   readonly routeCount: number
   readonly digest: bigint
   readonly counters: HashMap.HashMap<string, bigint>
+  /** Changes of the tables until now: a flow decided before the last one is decided anew. */
+  readonly epoch: number
+  readonly flows: Flows
+  readonly nat: NatTable
+  readonly fragments: Fragments
+  /** "INDEX KIND". */
+  readonly buckets: HashMap.HashMap<string, Bucket>
+  /** When the next ICMP error or reset may be sent, by who sends it. */
+  readonly errorTimes: HashMap.HashMap<string, number>
 }
 
-export const initial = (config: ModelConfig): ModelState => ({
-  config,
-  initialized: false,
-  interfaces: HashMap.empty(),
-  devices: HashMap.empty(),
-  underlay: HashMap.empty(),
-  vnis: HashMap.empty(),
-  indices: { next: 1, released: undefined, generations: HashMap.empty() },
-  routeCount: 0,
-  digest: 0n,
-  counters: HashMap.empty(),
-})
+/** Byte 9 of an underlay address. */
+export const underlayTypes = {
+  interface: 1,
+  vip: 2,
+  nat: 3,
+  balancer: 4,
+  balancerPrefix: 5,
+  aliasPrefix: 6,
+  edge: 7,
+} as const
+export type UnderlayType = keyof typeof underlayTypes
+
+const unused: Indices = { next: 1, released: undefined, generations: HashMap.empty() }
+
+export const initial = (config: ModelConfig): ModelState => {
+  const services = (config.services ?? []).map((_, index) => serviceAddress(config, index))
+  return {
+    config,
+    initialized: false,
+    interfaces: HashMap.empty(),
+    devices: HashMap.empty(),
+    indexed: HashMap.empty(),
+    underlay: HashMap.fromIterable(
+      services.map((address, service): [string, Endpoint] => [address, { _tag: "Service", service }]),
+    ),
+    addresses: HashMap.empty(),
+    balancers: HashMap.empty(),
+    neighborNats: HashMap.empty(),
+    edges: HashMap.empty(),
+    serviceAddresses: services,
+    vnis: HashMap.empty(),
+    indices: {
+      interface: unused,
+      vip: unused,
+      nat: unused,
+      balancer: unused,
+      balancerPrefix: unused,
+      aliasPrefix: unused,
+      edge: unused,
+    },
+    routeCount: 0,
+    digest: 0n,
+    counters: HashMap.empty(),
+    epoch: 0,
+    flows: noFlows,
+    nat: noMappings,
+    fragments: noFragments,
+    buckets: HashMap.empty(),
+    errorTimes: HashMap.empty(),
+  }
+}
 
 /** `undefined`: all are in use. */
 export const takeIndex = (
   indices: Indices,
+  most: number = limits.interfaces,
 ): { readonly index: number; readonly generation: number; readonly indices: Indices } | undefined => {
   const index = indices.released?.index ?? indices.next
-  if (index > limits.interfaces) return undefined
+  if (index > most) return undefined
   const generation = (find(indices.generations, index) ?? 0) + 1
   return {
     index,
@@ -125,9 +302,6 @@ export const giveIndex = (indices: Indices, index: number): Indices => ({
   ...indices,
   released: { index, rest: indices.released },
 })
-
-export const find = <K, V>(map: HashMap.HashMap<K, V>, key: K): V | undefined =>
-  Option.getOrUndefined(HashMap.get(map, key))
 
 export const count = (state: ModelState, name: string, by = 1n): ModelState => ({
   ...state,
@@ -189,19 +363,43 @@ export const gatewayMacOf = (device: string): string => {
   return `02:${hash.slice(0, 2)}:${hash.slice(2, 4)}:${hash.slice(4, 6)}:${hash.slice(6, 8)}:${hash.slice(8, 10)}`
 }
 
+const upperHalf = (config: ModelConfig): Uint8Array =>
+  bytesOf(config.underlayPrefix.split("/")[0] ?? "::").subarray(0, 8)
+
 /**
- * Bytes 0-7 the host's prefix, then 0xd0, 1 (an interface), 0 (ours), 16 bits of generation, 24 bits of index.
- * The generation starts at another value in every process, so a route that outlived a restart hits nobody.
+ * Bytes 0-7 the host's prefix, then 0xd0, the type, 0 (ours), 16 bits of generation, 24 bits of index. The generation
+ * starts at another value in every process, so a route that outlived a restart hits nobody.
  */
-export const underlayAddressOf = (config: ModelConfig, index: number, generation: number): string => {
-  const prefix = bytesOf(config.underlayPrefix.split("/")[0] ?? "::")
+export const underlayAddressOf = (
+  config: ModelConfig,
+  index: number,
+  generation: number,
+  type: UnderlayType = "interface",
+): string => {
   const start = Number(fnv1a64(fromAscii(config.uuid)) & 0xffffn)
   const value = (start + generation) & 0xffff
   return format(
-    concat(prefix.subarray(0, 8), [0xd0, 1, 0], put16(value), [
+    concat(upperHalf(config), [0xd0, underlayTypes[type], 0], put16(value), [
       index >>> 16,
       (index >>> 8) & 0xff,
       index & 0xff,
     ]),
   )
+}
+
+/** Of a virtual service: its source outside. */
+const serviceAddress = (config: ModelConfig, service: number): string =>
+  format(concat(upperHalf(config), [0xd0, 0xff, 0x40, 0, 0, 0], put16(service + 1)))
+
+export const isOwnPrefix = (state: ModelState, address: string): boolean => {
+  const own = upperHalf(state.config)
+  const bytes = bytesOf(address)
+  return bytes.length === 16 && own.every((byte, i) => byte === bytes[i])
+}
+
+/** An address that this host has given out at some time, or could have. */
+export const isOurs = (state: ModelState, address: string): boolean => {
+  const bytes = bytesOf(address)
+  const type = bytes[9] ?? 0
+  return isOwnPrefix(state, address) && bytes[8] === 0xd0 && type >= 1 && type <= 7 && bytes[10] === 0
 }

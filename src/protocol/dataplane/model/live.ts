@@ -1,0 +1,216 @@
+/**
+ * Live flows: a packet with the key of either direction takes that direction's decision, and an ICMP error that of the
+ * packet which it quotes.
+ *
+ * After a change of the tables a flow is decided anew with the next packet: the firewalls over its first packet, its
+ * translation, and whether it still goes between this host and where it went.
+ */
+import { HashMap } from "effect"
+import { bytesOf, formatIpv6 } from "./address.ts"
+import type { Bytes } from "./bytes.ts"
+import { find } from "./find.ts"
+import { accepts } from "./firewall.ts"
+import { findFlow, type Flow, flowKey, type Found, hasEnded, touch } from "./flow.ts"
+import { protocols } from "./ip.ts"
+import { deliver, isTooBig, leave, wayTo } from "./leave.ts"
+import { convert, prefixed } from "./nat64.ts"
+import { passTo } from "./arrive.ts"
+import { relayToTarget } from "./balance.ts"
+import { sendOutside, serviceReply, serviceRequest } from "./service.ts"
+import { type Interface, settings } from "./tables.ts"
+import { translate, translateError, turned } from "./translate.ts"
+import { drop, drops, endFlow, holderOf, interfaceOf, type Packet, type Turn } from "./turn.ts"
+import { flip, parseIp, parseQuoted, tcpFlag, type Tuple } from "./tuple.ts"
+
+type Verdict = "stands" | "moved" | (typeof drops)["firewallEgress" | "firewallIngress" | "flowEnded"]
+
+const stillTranslated = (turn: Turn, flow: Flow): boolean => {
+  const { translation } = flow
+  if (!("interface" in translation)) return true
+  const entry = interfaceOf(turn.state, translation.interface)
+  if (translation._tag === "VipIn" || translation._tag === "VipOut") return entry?.vip?.ip === translation.ip
+  const nat = entry?.nat
+  return (
+    nat !== undefined &&
+    nat.ip === translation.ip &&
+    translation.port >= nat.min &&
+    translation.port < nat.max
+  )
+}
+
+/** A flow of a VM by a route whose other end is no longer on this host, or is now. */
+const hasMoved = (turn: Turn, flow: Flow, sender: Interface | undefined): boolean => {
+  const tag = flow.translation._tag
+  if (sender === undefined || tag === "VipIn" || tag === "Service" || tag === "Balancer") return false
+  const way = wayTo(turn.state, sender.spec.vni, flow.original.destination, flow.original)
+  if (way._tag === "Miss") return false
+  const receiver =
+    way._tag === "Local"
+      ? way.entry
+      : way._tag === "Endpoint"
+        ? holderOf(turn.state, find(turn.state.underlay, way.address))
+        : undefined
+  return receiver?.index !== flow.receiver
+}
+
+const decideAnew = (turn: Turn, flow: Flow): Verdict => {
+  const sender = flow.sender === undefined ? undefined : interfaceOf(turn.state, flow.sender)
+  const receiver = flow.receiver === undefined ? undefined : interfaceOf(turn.state, flow.receiver)
+  if (sender !== undefined && !accepts(sender.firewall, flow.original, true)) return drops.firewallEgress
+  if (receiver !== undefined && !accepts(receiver.firewall, flow.translated, false))
+    return drops.firewallIngress
+  if (!stillTranslated(turn, flow)) return drops.flowEnded
+  return hasMoved(turn, flow, sender) ? "moved" : "stands"
+}
+
+/** False: there is none any more, and the packet is as one of no flow. */
+const settle = (turn: Turn, found: Found): boolean | "dropped" => {
+  const { epoch } = turn.state
+  if (found.flow.epoch === epoch) return true
+  const verdict = decideAnew(turn, found.flow)
+  if (verdict === "stands") {
+    const all = HashMap.set(turn.state.flows.all, found.id, { ...found.flow, epoch })
+    turn.state = { ...turn.state, flows: { ...turn.state.flows, all } }
+    return true
+  }
+  turn.state = endFlow(turn.state, found.id)
+  if (verdict === "moved") return false
+  drop(turn, verdict)
+  return "dropped"
+}
+
+/** The live flow that a packet is of. A SYN in the original direction of one that ended begins another. */
+export const liveFlow = (turn: Turn, context: string, tuple: Tuple): Found | undefined => {
+  const found = findFlow(turn.state.flows, flowKey(context, tuple))
+  if (found === undefined) return undefined
+  const opens =
+    tuple.protocol === protocols.tcp && (tuple.tcpFlags & (tcpFlag.syn | tcpFlag.ack)) === tcpFlag.syn
+  if (!opens || found.reply || !hasEnded(found.flow)) return found
+  turn.state = endFlow(turn.state, found.id)
+  return undefined
+}
+
+export const renew = (turn: Turn, found: Found, tuple: Tuple): void => {
+  const flow = find(turn.state.flows.all, found.id) ?? found.flow
+  const { flowTimeout } = settings(turn.state.config)
+  turn.state = {
+    ...turn.state,
+    flows: touch(turn.state.flows, { ...found, flow }, tuple, turn.now, flowTimeout),
+  }
+}
+
+/** True: the packet was of a live flow, and is done with. */
+export const followLive = (turn: Turn, packet: Packet): boolean => {
+  const found = liveFlow(turn, packet.context, packet.tuple)
+  if (found === undefined) return false
+  const settled = settle(turn, found)
+  if (settled !== true) return settled === "dropped"
+  if (found.flow.translation._tag === "Balancer") return relayToTarget(turn, packet, found)
+  renew(turn, found, packet.tuple)
+  const out = changed(packet, found)
+  if (out === undefined) drop(turn, packet.tuple.fragment === "whole" ? drops.natProtocol : drops.fragment)
+  else send(turn, packet, found, packet.tuple, out)
+  return true
+}
+
+/** The packet as it goes on in its direction. */
+const changed = (packet: Packet, found: Found): Bytes | undefined => {
+  const { flow, reply } = found
+  const { bytes, tuple } = packet
+  if (flow.translation._tag === "Service")
+    return reply ? serviceReply(packet, flow) : serviceRequest(packet, flow)
+  if (flow.translation._tag === "Nat64") return convert(bytes, tuple, sideOf(flow, reply))
+  return translate(bytes, tuple, reply ? flow.back : flow.forward)
+}
+
+const sideOf = (flow: Flow, reply: boolean) =>
+  reply
+    ? {
+        source: flow.original.destination,
+        destination: flow.original.source,
+        destinationPort: flow.original.sourcePort,
+      }
+    : {
+        source: flow.translated.source,
+        destination: flow.translated.destination,
+        sourcePort: flow.translated.sourcePort,
+      }
+
+/** On the flow's way. `key`: a tuple of its direction as it came, by which a hop is chosen. */
+const send = (turn: Turn, packet: Packet, found: Found, key: Tuple, out: Bytes): void => {
+  const { flow, reply } = found
+  if (flow.translation._tag === "Service" && !reply) return sendOutside(turn, packet, out)
+  const to = reply ? flow.sender : flow.receiver
+  const receiver = to === undefined ? undefined : interfaceOf(turn.state, to)
+  if (receiver !== undefined) {
+    if (!isTooBig(turn, packet, out)) deliver(turn, receiver, out)
+    return
+  }
+  const from = reply ? flow.receiver : flow.sender
+  const entry = from === undefined ? undefined : interfaceOf(turn.state, from)
+  if (entry === undefined) return drop(turn, drops.routeMiss)
+  const way = wayTo(turn.state, entry.spec.vni, key.destination, key)
+  if (way._tag === "Remote") return leave(turn, packet, entry, way, out)
+  if (way._tag === "Miss") return drop(turn, drops.routeMiss)
+  // Whoever began it has come to this host.
+  if (way._tag === "Local") {
+    if (!isTooBig(turn, packet, out)) deliver(turn, way.entry, out)
+    return
+  }
+  passTo(turn, rewrittenPacket(packet, out), way.address, entry.underlayAddress)
+}
+
+/** As it is after a rewrite. */
+const rewrittenPacket = (packet: Packet, bytes: Bytes): Packet => {
+  if (bytes === packet.bytes) return packet
+  const { destinationPort, sourcePort } = packet.tuple
+  const tuple = parseIp(bytes) ?? packet.tuple
+  return {
+    ...packet,
+    bytes,
+    tuple: tuple.fragment === "later" ? { ...tuple, sourcePort, destinationPort } : tuple,
+  }
+}
+
+/** True: the packet was an error about a live flow, and is done with. */
+export const followError = (turn: Turn, packet: Packet): boolean => {
+  const { bytes, tuple } = packet
+  if (tuple.icmp !== "error" || tuple.fragment !== "whole") return false
+  const about = parseQuoted(bytes.subarray(tuple.l4 + 8, tuple.length))
+  if (about === undefined || about.family !== tuple.family || about.fragment === "later") return false
+  const key = flip(about)
+  const found = findFlow(turn.state.flows, flowKey(packet.context, key))
+  if (found === undefined) return false
+  const settled = settle(turn, found)
+  if (settled !== true) return settled === "dropped"
+  if (found.flow.translation._tag === "Balancer") return relayToTarget(turn, packet, found)
+  const out = changedError(packet, found, key)
+  if (out === undefined) return false
+  send(turn, packet, found, key, out)
+  return true
+}
+
+/** The error as it goes on in the direction of `key`, that of the packets which its sender was sending. */
+const changedError = (packet: Packet, found: Found, key: Tuple): Bytes | undefined => {
+  const { flow, reply } = found
+  const { bytes, tuple } = packet
+  if (flow.translation._tag === "Service") return undefined
+  if (flow.translation._tag === "Nat64") {
+    const side = sideOf(flow, reply)
+    const quoted = {
+      source: side.destination,
+      destination: side.source,
+      ...("sourcePort" in side ? { destinationPort: side.sourcePort } : { sourcePort: side.destinationPort }),
+    }
+    // The error may come from a router on the way.
+    const from = reply ? prefixed(bytesOf(tuple.source)) : undefined
+    return convert(bytes, tuple, from === undefined ? side : { ...side, source: formatIpv6(from) }, quoted)
+  }
+  if (tuple.family === 6) return bytes
+  const rewrite = reply ? flow.back : flow.forward
+  const outer = {
+    ...(rewrite.destination === undefined ? {} : { destination: rewrite.destination }),
+    ...(rewrite.source === undefined || tuple.source !== key.source ? {} : { source: rewrite.source }),
+  }
+  return translateError(bytes, tuple, outer, turned(rewrite))
+}
