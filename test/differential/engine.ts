@@ -38,6 +38,8 @@ export class EngineGone extends Data.TaggedError("EngineGone")<{ readonly messag
 
 export interface Engine {
   readonly run: (one: Case) => Effect.Effect<Outcome, EngineGone>
+  /** Parts of the fast path, one by one: see dataplane/test/replay/pieces.h. */
+  readonly call: (calls: ReadonlyArray<Uint8Array>) => Effect.Effect<ReadonlyArray<Uint8Array>, EngineGone>
 }
 
 const optionLines = (options: Options): ReadonlyArray<string> => [
@@ -152,13 +154,17 @@ const spawned: Effect.Effect<Engine, never, Scope.Scope> = Effect.gen(function* 
         orElse: () => Effect.fail(new EngineGone({ message: `no answer in ${deadline}\n${said}` })),
       }),
     )
+  const plain: Options = { seed: 0, mtu: 1500, uplink: true, flowTimeoutSeconds: 30 }
+  const begin = (options: Options): Uint8Array =>
+    Buffer.concat([Buffer.from("R"), Buffer.from(optionLines(options).join("\n"))])
   return {
+    call: Effect.fnUntraced(function* (calls: ReadonlyArray<Uint8Array>) {
+      const bodies = [begin(plain), ...calls.map((one) => Buffer.concat([Buffer.from("X"), one]))]
+      child.stdin.write(Buffer.concat(bodies.map(sized)))
+      return (yield* all(bodies.length)).slice(1).map((answer) => Uint8Array.from(decode(answer).reply))
+    }),
     run: Effect.fnUntraced(function* (one: Case) {
-      const bodies = [
-        Buffer.concat([Buffer.from("R"), Buffer.from(optionLines(one.options).join("\n"))]),
-        ...one.commands.map(encode),
-        Buffer.from("C"),
-      ]
+      const bodies = [begin(one.options), ...one.commands.map(encode), Buffer.from("C")]
       child.stdin.write(Buffer.concat(bodies.map(sized)))
       const got = (yield* all(bodies.length)).map(decode)
       const observations = one.commands.map((command, i): Observation => {
@@ -183,17 +189,19 @@ const spawned: Effect.Effect<Engine, never, Scope.Scope> = Effect.gen(function* 
 export const start: Effect.Effect<Engine, never, Scope.Scope> = Effect.gen(function* () {
   const scope = yield* Effect.scope
   let current: { readonly scope: Scope.Closeable; readonly engine: Engine } | undefined
+  const using = Effect.fnUntraced(function* <A>(work: (engine: Engine) => Effect.Effect<A, EngineGone>) {
+    if (current === undefined) {
+      const child = yield* Scope.fork(scope)
+      current = { scope: child, engine: yield* Scope.provide(spawned, child) }
+    }
+    const { engine, scope: child } = current
+    return yield* Effect.onError(work(engine), () => {
+      current = undefined
+      return Scope.close(child, Exit.void)
+    })
+  })
   return {
-    run: Effect.fnUntraced(function* (one: Case) {
-      if (current === undefined) {
-        const child = yield* Scope.fork(scope)
-        current = { scope: child, engine: yield* Scope.provide(spawned, child) }
-      }
-      const { engine, scope: child } = current
-      return yield* Effect.onError(engine.run(one), () => {
-        current = undefined
-        return Scope.close(child, Exit.void)
-      })
-    }),
+    run: (one) => using((engine) => engine.run(one)),
+    call: (calls) => using((engine) => engine.call(calls)),
   }
 })

@@ -440,7 +440,7 @@ const removeBalancer = (plan: Plan, dice: Dice): Step | undefined => {
   }
 }
 
-const rule = (dice: Dice, id: number): JsonObject => {
+export const rule = (dice: Dice, id: number): JsonObject => {
   const family = dice.weighted([
     [4, "4"],
     [2, "6"],

@@ -133,7 +133,7 @@ const serverPort = (dice: Dice): number =>
   dice.pick([...servicePorts, ...servicePorts, 1005, 60, dice.below(65536)])
 
 /** The first packet of something new. */
-const opening = ({ dice, mtu }: Situation, ends: Ends): Bytes => {
+export const opening = ({ dice, mtu }: Situation, ends: Ends): Bytes => {
   const v6 = isV6(ends.source)
   const options = headers(dice, v6)
   const kind = dice.weighted([
@@ -301,7 +301,7 @@ const errorTypes = (dice: Dice, v6: boolean): readonly [number, number, number] 
       ] as const)
 
 /** An ICMP error about a packet that was received: from its receiver, or from somebody on the way. */
-const complaint = ({ dice }: Situation, seen: Seen): Bytes => {
+export const complaint = ({ dice }: Situation, seen: Seen): Bytes => {
   const v6 = seen.family === 6
   const router = v6 ? "2001:db8:99::fe" : "198.51.100.254"
   const ends: Ends = { source: dice.oneIn(3) ? router : seen.destination, destination: seen.source }
@@ -327,7 +327,7 @@ const complaint = ({ dice }: Situation, seen: Seen): Bytes => {
 }
 
 /** An IP packet in pieces, as a sender cuts it; some may be missing or late. */
-const pieces = ({ dice }: Situation, packet: Bytes): ReadonlyArray<Bytes> => {
+export const pieces = ({ dice }: Situation, packet: Bytes): ReadonlyArray<Bytes> => {
   const seen = read(packet)
   if (seen === undefined || seen.fragment !== "whole" || seen.l4.length < 16) return [packet]
   const ends: Ends = { source: seen.source, destination: seen.destination }
@@ -652,7 +652,7 @@ const service = (s: Situation): ReadonlyArray<Command> => {
   }
 }
 
-const damaged = (bytes: Bytes, dice: Dice, from: number): Bytes => {
+export const damaged = (bytes: Bytes, dice: Dice, from: number): Bytes => {
   if (dice.oneIn(6)) return bytes.slice(0, from + dice.below(bytes.length - from + 1))
   if (dice.oneIn(8)) return concat(bytes, new Uint8Array(1 + dice.below(20)))
   const out = Uint8Array.from(bytes)

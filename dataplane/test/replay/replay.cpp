@@ -15,10 +15,12 @@
  *   'U' an outer IPv6 packet that arrives at the uplink
  *   'T' milliseconds (32 bits, big-endian) that pass, with all that the engine does from time to time
  *   'C' nothing
+ *   'X' a call of one part of the fast path (pieces.h)
  *
  * Each is answered, in order, by a length and that many bytes:
  *
- *   32 bits of length of a reply, and the reply: the ApplyResponse of A, "NAME VALUE\n" of each counter for C, else none
+ *   32 bits of length of a reply, and the reply: the ApplyResponse of A, "NAME VALUE\n" of each counter for C,
+ *   what the call writes for X, else none
  *   for each packet that came out: 8 bits of length of a port's name (0: the uplink), the name, 32 bits of length, bytes
  *
  * What is not a command ends the process with 2 and a line on stderr. The end of stdin ends it with 0.
@@ -34,6 +36,7 @@
 #include "control/control.h"
 #include "control/options.h"
 #include "grpc/apply.hpp"
+#include "pieces.h"
 #include "rings.h"
 
 namespace {
@@ -279,6 +282,17 @@ void add_packet(void *context, const char *name, const std::uint8_t *data, std::
 	out.append(reinterpret_cast<const char *>(data), length);
 }
 
+std::string call(const std::string &command)
+{
+	static std::uint8_t out[PIECES_ROOM];
+	std::uint32_t written = 0;
+
+	if (!pieces_call(reinterpret_cast<const std::uint8_t *>(command.data()) + 1,
+			 static_cast<std::uint32_t>(command.size() - 1), out, &written))
+		refuse("not a call");
+	return {reinterpret_cast<const char *>(out), written};
+}
+
 /* The reply of one command; the packets that it caused wait at the rings. */
 std::string obey(World *&world, const std::string &command)
 {
@@ -304,6 +318,8 @@ std::string obey(World *&world, const std::string &command)
 		return {};
 	case 'C':
 		return world->counters();
+	case 'X':
+		return call(command);
 	default:
 		refuse("no command " + std::to_string(static_cast<unsigned char>(command[0])));
 	}
