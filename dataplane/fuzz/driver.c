@@ -1,9 +1,14 @@
-/* Runs a target without libFuzzer: FILE... are replayed; then bounded random mutations of the target's seeds.
+/* Runs a target without libFuzzer: FILE... are replayed, and every file of a DIRECTORY (one that does not exist is
+ * empty); then bounded random mutations of the target's seeds.
  *
- *   frame_fuzz [--rounds N] [--seed S] [FILE...]
+ *   frame_fuzz [--rounds N] [--seed S] [--write DIRECTORY] [FILE|DIRECTORY...]
+ *
+ * --write leaves the seeds as files, for libFuzzer to begin with.
  *
  * When one crashes: FUZZ_VERBOSE=1 names the round, FUZZ_ROUND=N runs only that one.
  */
+#include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,21 +61,54 @@ static void replay(const char *path)
 	(void)LLVMFuzzerTestOneInput(data, size);
 }
 
+static void replay_all(const char *path)
+{
+	char name[4096];
+	DIR *directory = opendir(path);
+	if (directory == NULL) {
+		if (errno != ENOENT)
+			replay(path);
+		return;
+	}
+	for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+		if (entry->d_name[0] == '.')
+			continue;
+		(void)snprintf(name, sizeof name, "%s/%s", path, entry->d_name);
+		replay(name);
+	}
+	(void)closedir(directory);
+}
+
+static void write_seed(const char *directory, unsigned n, const uint8_t *data, size_t size)
+{
+	char name[4096];
+	(void)snprintf(name, sizeof name, "%s/seed-%02u", directory, n);
+	FILE *file = fopen(name, "wb");
+	if (file == NULL || fwrite(data, 1, size, file) != size || fclose(file) != 0) {
+		perror(name);
+		exit(1);
+	}
+}
+
 int main(int count, char **arguments)
 {
 	uint8_t data[LIMIT + 64];
 	unsigned long rounds = 20000, seed = 1;
+	const char *directory = NULL;
 	for (int i = 1; i < count; i++) {
 		if (strcmp(arguments[i], "--rounds") == 0 && i + 1 < count)
 			rounds = strtoul(arguments[++i], NULL, 10);
 		else if (strcmp(arguments[i], "--seed") == 0 && i + 1 < count)
 			seed = strtoul(arguments[++i], NULL, 10);
+		else if (strcmp(arguments[i], "--write") == 0 && i + 1 < count)
+			directory = arguments[++i];
 		else
-			replay(arguments[i]);
+			replay_all(arguments[i]);
 	}
 	unsigned seeds = 0;
-	while (fuzz_seed(seeds, data, LIMIT) > 0)
-		seeds++;
+	for (size_t size; (size = fuzz_seed(seeds, data, LIMIT)) > 0; seeds++)
+		if (directory != NULL)
+			write_seed(directory, seeds, data, size);
 	for (unsigned long round = 0; round < rounds; round++) {
 		state = (uint64_t)seed * 0x9e3779b97f4a7c15ULL + round; /* each round can be replayed by itself */
 		(void)chance(2);

@@ -113,6 +113,13 @@ static inline void checksum_replace16(void *field, uint16_t old_raw, uint16_t ne
 	memcpy(field, &now, sizeof now);
 }
 
+/* Of a sum of a few words. */
+static inline uint16_t checksum_fold_small(uint32_t sum)
+{
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (uint16_t)(sum + (sum >> 16));
+}
+
 /* Changes of what is under a checksum (RFC 1624, equation 3). `delta`: complements of the old words and the new words,
  * added up; 0 is no change. */
 static inline void checksum_apply(void *field, uint32_t delta)
@@ -121,7 +128,7 @@ static inline void checksum_apply(void *field, uint32_t delta)
 	memcpy(&now, field, sizeof now);
 	if (delta == 0)
 		return;
-	now = checksum_finish((uint64_t)(uint16_t)~now + delta);
+	now = (uint16_t)~checksum_fold_small((uint16_t)~now + delta);
 	memcpy(field, &now, sizeof now);
 }
 
@@ -132,7 +139,9 @@ static inline void checksum_apply_udp(void *field, uint32_t delta)
 	memcpy(&now, field, sizeof now);
 	if (now == 0 || delta == 0)
 		return;
-	checksum_put_udp(field, (uint64_t)(uint16_t)~now + delta);
+	now = (uint16_t)~checksum_fold_small((uint16_t)~now + delta);
+	now = now == 0 ? 0xffff : now;
+	memcpy(field, &now, sizeof now);
 }
 
 /* As `checksum_apply`, at an ICMP header of 8 bytes. ICMP is the one whose words may all be zero (an echo reply), and
@@ -149,7 +158,7 @@ static inline void checksum_apply_partial(void *field, uint32_t delta)
 {
 	uint16_t now;
 	memcpy(&now, field, sizeof now);
-	now = checksum_fold((uint64_t)now + delta);
+	now = checksum_fold_small(now + delta);
 	memcpy(field, &now, sizeof now);
 }
 

@@ -173,6 +173,18 @@ uint16_t naive_checksum(const uint8_t *ip, uint32_t length)
 	return protocol == PROTOCOL_UDP && found == 0 ? 0xffff : found;
 }
 
+bool packet_verifies(const uint8_t *ip, uint32_t length)
+{
+	uint8_t protocol;
+	uint32_t l4 = l4_of(ip, &protocol), sum;
+	if (ip[0] >> 4 == 4 && words(0, ip, l4) != 0xffff)
+		return false;
+	if (protocol == PROTOCOL_UDP && ip[0] >> 4 == 4 && load16(ip + l4 + 6) == 0)
+		return true;
+	sum = words(naive_pseudo(ip, length - l4, protocol), ip + l4, length - l4);
+	return (sum & 0xffff) + (sum >> 16) == 0xffff;
+}
+
 bool packet_good(const uint8_t *ip, uint32_t length)
 {
 	uint8_t protocol;
@@ -233,28 +245,4 @@ struct rte_mbuf *packet_buffer(const uint8_t *ip, uint32_t length, uint16_t befo
 		buffer->nb_segs = 2;
 	}
 	return buffer;
-}
-
-uint8_t *packet_taken(const struct rte_mbuf *buffer, uint16_t before, uint32_t *length)
-{
-	static uint8_t bytes[PACKET_ROOM];
-	*length = packet_copy_out(buffer, bytes, sizeof bytes) - before;
-	CHECK_NUMBER(packet_of(buffer)->ip_offset, before);
-	CHECK_NUMBER(buffer->pkt_len, *length + before);
-	for (uint16_t i = 0; i < before; i++)
-		CHECK_NUMBER(bytes[i], (uint8_t)(0xe1 + i));
-	return bytes + before;
-}
-
-struct tuple tuple_of(const uint8_t *ip, uint32_t length)
-{
-	struct tuple tuple;
-	CHECK_NUMBER(parse_ip(ip, length, length, &tuple), PARSE_OK);
-	return tuple;
-}
-
-void packet_no_leak(void)
-{
-	CHECK_NUMBER(rte_mempool_in_use_count(buffers.small), 0);
-	CHECK_NUMBER(rte_mempool_in_use_count(buffers.big), 0);
 }

@@ -32,6 +32,8 @@ struct shape any_shape(uint8_t family, uint32_t payload);
 uint32_t packet_make(uint8_t *to, const struct shape *shape);
 /* All checksums fit, those of a quoted packet too where it is whole. */
 bool packet_good(const uint8_t *ip, uint32_t length);
+/* As a receiver judges it: sums over IPv4's header and over L4 come out even. For whole packets that parse. */
+bool packet_verifies(const uint8_t *ip, uint32_t length);
 /* The checksum of L4 as it should be, in host order, whatever the field holds. */
 uint16_t naive_checksum(const uint8_t *ip, uint32_t length);
 /* Leaves the checksum to a device: the field holds the pseudo header's sum. */
@@ -40,10 +42,33 @@ void packet_leave_checksum(uint8_t *ip, uint32_t length, struct offload *offload
 void packet_device(uint8_t *ip, uint32_t length, const struct offload *offload);
 /* A buffer with `before` bytes of 0xe1, 0xe2... and the packet; a second segment from `split` bytes of it on (0: none). */
 struct rte_mbuf *packet_buffer(const uint8_t *ip, uint32_t length, uint16_t before, uint32_t split);
+
+/* Below: inline, because each test counts its own failures. */
+
 /* The packet that is at `before`, in a place that holds until the next call; checks what stands before it. */
-uint8_t *packet_taken(const struct rte_mbuf *buffer, uint16_t before, uint32_t *length);
+static inline uint8_t *packet_taken(const struct rte_mbuf *buffer, uint16_t before, uint32_t *length)
+{
+	static uint8_t bytes[PACKET_ROOM];
+	*length = packet_copy_out(buffer, bytes, sizeof bytes) - before;
+	CHECK_NUMBER(packet_of(buffer)->ip_offset, before);
+	CHECK_NUMBER(buffer->pkt_len, *length + before);
+	for (uint16_t i = 0; i < before; i++)
+		CHECK_NUMBER(bytes[i], (uint8_t)(0xe1 + i));
+	return bytes + before;
+}
+
 /* The tuple; a packet that is malformed fails the test. */
-struct tuple tuple_of(const uint8_t *ip, uint32_t length);
-void packet_no_leak(void);
+static inline struct tuple tuple_of(const uint8_t *ip, uint32_t length)
+{
+	struct tuple tuple;
+	CHECK_NUMBER(parse_ip(ip, length, length, &tuple), PARSE_OK);
+	return tuple;
+}
+
+static inline void packet_no_leak(void)
+{
+	CHECK_NUMBER(rte_mempool_in_use_count(buffers.small), 0);
+	CHECK_NUMBER(rte_mempool_in_use_count(buffers.big), 0);
+}
 
 #endif
