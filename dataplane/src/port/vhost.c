@@ -107,6 +107,7 @@ static unsigned take_burst(struct vhost *vhost, struct vhost_ring *ring, struct 
 {
 	struct port_counters *counters = &vhost->port.counters;
 	unsigned count = 0;
+	bool was_broken = ring->broken;
 	for (unsigned tries = 0; tries < limit; tries++) {
 		if (vhost->small == NULL)
 			vhost->small = rte_pktmbuf_alloc(buffers.small);
@@ -115,10 +116,8 @@ static unsigned take_burst(struct vhost *vhost, struct vhost_ring *ring, struct 
 			break;
 		}
 		enum vhost_result result = vhost_ring_take(ring, vhost->small);
-		if (result == VHOST_EMPTY || result == VHOST_BROKEN) {
-			vhost->broken += result == VHOST_BROKEN && !ring->quiet;
+		if (result == VHOST_EMPTY || result == VHOST_BROKEN)
 			break;
-		}
 		if (result == VHOST_OK) {
 			counters->rx_bytes += vhost->small->pkt_len;
 			burst[count++] = vhost->small;
@@ -130,6 +129,7 @@ static unsigned take_burst(struct vhost *vhost, struct vhost_ring *ring, struct 
 		}
 	}
 	counters->rx_packets += count;
+	vhost->broken += ring->broken && !was_broken;
 	return count;
 }
 

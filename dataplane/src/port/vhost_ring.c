@@ -81,7 +81,8 @@ static bool reachable(const struct guest_memory *memory, uint64_t address, uint3
 static void walk_begin(struct walk *walk, const struct vhost_ring *ring, uint16_t head)
 {
 	*walk = (struct walk){
-		.memory = ring->memory, .table = ring->desc, .entries = ring->size, .left = ring->size, .next = head,
+		.memory = ring->memory, .table = ring->desc, .entries = ring->size, .next = head,
+		.left = ring->size < VHOST_CHAIN_LIMIT ? ring->size : VHOST_CHAIN_LIMIT,
 		.may_nest = ring->indirect, .more = true,
 	};
 }

@@ -5,10 +5,10 @@
  * stands in `struct offload` goes through unchanged this way.
  *
  * The guest writes all of this memory at any time. So: each word is read once, into a copy; an index is masked or
- * compared before use; a chain ends after as many descriptors as the ring has; an address counts only as far as a
- * region holds it. A guest that breaks the rules of the ring breaks its ring (`broken`), a packet that is wrong in
- * itself is dropped and its buffers are given back. Pure: no system call, no global; the fuzz target runs it on
- * memory of its own.
+ * compared before use; a chain ends after as many descriptors as the ring has, and 1024 at most; an address counts
+ * only as far as a region holds it. A guest that breaks the rules of the ring breaks its ring (`broken`), a packet
+ * that is wrong in itself is dropped and its buffers are given back. Pure: no system call, no global; the fuzz
+ * target runs it on memory of its own.
  *
  * Cardinality: two per guest; the worker's. Little-endian hosts only, as virtio 1.0 rings are.
  */
@@ -23,6 +23,7 @@
 enum {
 	GUEST_REGIONS = 32,     /* of guest memory; rte_vhost takes 8 */
 	VHOST_RING_LIMIT = 32768,
+	VHOST_CHAIN_LIMIT = 1024, /* descriptors of one buffer */
 	VHOST_CHAINS = 160,     /* buffers of a guest that one packet may take: 64 KB in pieces of 412 bytes */
 	VHOST_PIECES = 320,     /* descriptors of them all */
 	VHOST_HEADER_LIMIT = 12,
