@@ -32,6 +32,7 @@ import { has, toPort } from "./leave.ts"
 import { followError, followLive } from "./live.ts"
 import { isNeighbour } from "./neighbour.ts"
 import { meter } from "./rate.ts"
+import { serviceOf } from "./service.ts"
 import { find, gatewayIpv4, gatewayIpv6, type Interface, type ModelState } from "./tables.ts"
 import {
   allowed,
@@ -164,7 +165,9 @@ const ipv4 = (turn: Turn, vm: Sender, packet: Ipv4, tuple: Tuple): void => {
   if (known === undefined) return drop(turn, drops.spoof)
   if (toGateway && !isGroupMac(frame.destination))
     return served(turn, known, "echo", "echo", () => answerEcho4(known.entry, frame, packet))
-  if (unroutable(packet.destination)) return drop(turn, drops.multicast)
+  // Virtual services may have link-local addresses.
+  if (unroutable(packet.destination) && serviceOf(turn.state, tuple) === undefined)
+    return drop(turn, drops.multicast)
   routed(turn, known, packet.packet, tuple)
 }
 
