@@ -3,10 +3,10 @@
  */
 import type { Case, Command, Observation, Options, Outcome } from "./case.ts"
 import { dice as makeDice } from "./dice.ts"
-import { begin } from "./model.ts"
+import { begin, told } from "./model.ts"
 import { read } from "./packets.ts"
-import { addRoute, addVm, anyChange, emptyPlan, type Kind, type Plan, type Step } from "./plan.ts"
-import { pause, type Situation, traffic } from "./traffic.ts"
+import { addDefault, addRoute, addVm, anyChange, emptyPlan, type Kind, type Plan, type Step } from "./plan.ts"
+import { goingOn, pause, type Situation, traffic } from "./traffic.ts"
 
 /** Of what went in and came out: as much as later packets refer to. */
 const remembered = 60
@@ -22,7 +22,7 @@ export const generate = (seed: number, packets: number, allowed: ReadonlySet<Kin
   const options: Options = {
     seed: dice.below(0x1_0000_0000),
     mtu: dice.pick([1450, 1500, 1280]),
-    uplink: true,
+    uplink: !dice.oneIn(25),
     flowTimeoutSeconds: dice.pick([30, 30, 5]),
   }
   const running = begin(options)
@@ -60,15 +60,23 @@ export const generate = (seed: number, packets: number, allowed: ReadonlySet<Kin
   }
 
   for (let i = 2 + dice.below(4); i > 0; i--) change(addVm(plan, dice))
+  for (const vni of new Set(plan.vms.map((vm) => vm.vni)))
+    for (const prefix of ["0.0.0.0/0", "::/0"] as const)
+      if (!dice.oneIn(4)) change(addDefault(plan, dice, vni, prefix))
   for (let i = 3 + dice.below(8); i > 0; i--) change(addRoute(plan, dice))
   for (let i = dice.below(14); i > 0; i--) change(anyChange(plan, dice, allowed))
   while (progress.sent < packets) {
-    if (dice.oneIn(14)) change(anyChange(plan, dice, allowed))
+    if (dice.oneIn(14)) {
+      change(anyChange(plan, dice, allowed))
+      // What lives is decided anew.
+      for (let i = dice.below(5); i > 0; i--)
+        for (const command of goingOn(situation)) obey(leftToDevice(command))
+    }
     if (dice.oneIn(10)) obey(pause(dice, options.flowTimeoutSeconds))
     for (const command of traffic(situation))
       if (options.uplink || command._tag !== "Uplink") obey(leftToDevice(command))
   }
-  return { case: { options, commands }, model: { observations, counters: running.counters() } }
+  return { case: { options, commands }, model: { observations, counters: told(running) } }
 }
 
 const remember = <A>(list: Array<A>, one: A): void => {

@@ -5,7 +5,7 @@ import { OperationSchema } from "#gen/ferrite/dataplane/v1/dataplane_pb.ts"
 import type { Bytes } from "#protocol/dataplane/model/bytes.ts"
 import { operate } from "#protocol/dataplane/model/control.ts"
 import { type Input, step } from "#protocol/dataplane/model/pipeline.ts"
-import { initial, limits, type ModelState } from "#protocol/dataplane/model/tables.ts"
+import { find, initial, limits, type ModelState } from "#protocol/dataplane/model/tables.ts"
 import { decodeOperation } from "#protocol/dataplane/wire.ts"
 import {
   type Case,
@@ -21,6 +21,8 @@ export interface Running {
   readonly obey: (command: Command) => Observation
   readonly counters: () => ReadonlyMap<string, bigint>
   readonly state: () => ModelState
+  /** Flows that began, by how they are translated. */
+  readonly begun: () => ReadonlyMap<string, bigint>
 }
 
 export const begin = (options: Options): Running => {
@@ -43,8 +45,15 @@ export const begin = (options: Options): Running => {
     initialized: true,
   }
   let now: number = host.start
+  const begun = new Map<string, bigint>()
+  const count = (name: string): void => void begun.set(name, (begun.get(name) ?? 0n) + 1n)
   const feed = (input: Input): Observation => {
     const next = step(state, input, now)
+    for (let id = state.flows.next; id < next.state.flows.next; id++) {
+      const tag = find(next.state.flows.all, id)?.translation
+      if (tag !== undefined)
+        count(`begun.${tag._tag}${"mapping" in tag && tag.mapping === undefined ? " shared" : ""}`)
+    }
     state = next.state
     const emitted = next.outputs.map((output): { port: string; bytes: Bytes } =>
       output._tag === "ToPort"
@@ -73,8 +82,17 @@ export const begin = (options: Options): Running => {
         return { results: [], emitted: [] }
     }
   }
-  return { obey, counters: () => new Map(HashMap.toEntries(state.counters)), state: () => state }
+  return {
+    obey,
+    counters: () => new Map(HashMap.toEntries(state.counters)),
+    state: () => state,
+    begun: () => begun,
+  }
 }
+
+/** What the model did, with `begun.` flows, too. */
+export const told = (running: Running): ReadonlyMap<string, bigint> =>
+  new Map([...running.counters(), ...running.begun()])
 
 export const run = (one: Case): Outcome => {
   const running = begin(one.options)

@@ -206,10 +206,14 @@ const keep = <A>(list: Array<A>, wanted: (one: A) => boolean): void => {
 }
 
 export const addRoute = (plan: Plan, dice: Dice): Step | undefined => {
-  const vni = dice.pick(plan.vnis)
+  const used = plan.vms.map((vm) => vm.vni)
+  const vni = dice.oneIn(30) ? dice.pick(plan.vnis) : (dice.maybe(used) ?? dice.pick(plan.vnis))
   const prefix = dice.pick([
     "0.0.0.0/0",
     "::/0",
+    "0.0.0.0/0",
+    "::/0",
+    "0.0.0.0/0",
     "198.51.100.0/24",
     "10.0.1.0/24",
     "10.0.0.0/16",
@@ -246,6 +250,12 @@ export const addRoute = (plan: Plan, dice: Dice): Step | undefined => {
     done: () => void plan.routes.push({ vni, prefix }),
   }
 }
+
+/** The way out of a VNI. */
+export const addDefault = (plan: Plan, dice: Dice, vni: number, prefix: "0.0.0.0/0" | "::/0"): Step => ({
+  change: put("putRoute", { vni, prefix, nextHop: dice.pick(remotes), nextHopVni: vni }),
+  done: () => void plan.routes.push({ vni, prefix }),
+})
 
 const removeRoute = (plan: Plan, dice: Dice): Step | undefined => {
   const route = dice.maybe(plan.routes)
@@ -354,7 +364,7 @@ const addNat = (plan: Plan, dice: Dice): Step | undefined => {
 
 const range = (dice: Dice): readonly [number, number] => {
   const min = dice.pick([0, 1, 1000, 1001, 1004, 2000, 30000, 65532])
-  return [min, Math.min(65535, min + dice.pick([1, 2, 3, 4, 16, 1000, 30000]))]
+  return [min, Math.min(dice.pick([65535, 65536]), min + dice.pick([1, 1, 2, 3, 4, 16, 1000, 30000]))]
 }
 
 const removeOwned = (plan: Plan, dice: Dice, kind: "vip" | "nat"): Step | undefined => {
@@ -419,7 +429,7 @@ const addBalancer = (plan: Plan, dice: Dice): Step => {
       vni,
       ip,
       ports: ports.flatMap(([first, last]) =>
-        (dice.oneIn(3) ? [6] : dice.oneIn(2) ? [17] : [6, 17]).map((protocol) => ({ protocol, first, last })),
+        (dice.oneIn(6) ? [6] : dice.oneIn(5) ? [17] : [6, 17]).map((protocol) => ({ protocol, first, last })),
       ),
       targets,
       underlayAddress: address,

@@ -372,13 +372,27 @@ const back = (
     if (found === undefined) return []
     const { inner, whole } = found
     if (inner === whole) return make(whole).map((bytes) => ({ _tag: "Uplink", bytes }))
-    const to = s.dice.oneIn(15) ? (s.dice.maybe(underlays(s.plan)) ?? whole.source) : whole.source
+    const to = s.dice.oneIn(15)
+      ? (s.dice.maybe(underlays(s.plan)) ?? whole.source)
+      : wayBack(s.plan, inner, whole)
     return make(inner).map((packet) => fromUnderlay(whole.destination, to, packet))
   }
   const vm = s.plan.vms.find(({ port }) => port === emitted.port)
   const seen = read(emitted.bytes.subarray(14))
   if (vm === undefined || seen === undefined) return []
   return make(seen).map((packet) => fromVm(vm, packet, s.dice))
+}
+
+/** Routes elsewhere lead an address to the underlay address of whoever has it. */
+const wayBack = (plan: Plan, inner: Seen, whole: Seen): string => {
+  const sender = plan.vms.find(({ underlay }) => underlay === whole.source)
+  const fits = (vni: number): boolean => sender === undefined || sender.vni === vni
+  return (
+    plan.endpoints.find(({ address, vni }) => address === inner.source && fits(vni))?.underlay ??
+    plan.vms.find(({ ipv4, ipv6, vni }) => (ipv4 === inner.source || ipv6 === inner.source) && fits(vni))
+      ?.underlay ??
+    whole.source
+  )
 }
 
 const underlays = (plan: Plan): ReadonlyArray<string> => [
@@ -423,6 +437,9 @@ const destinations = (s: Situation, vm: Vm, v6: boolean): ReadonlyArray<string> 
     ...outside,
     ...s.plan.endpoints.map(({ address }) => address),
     ...s.plan.endpoints.map(({ address }) => address),
+    ...s.plan.endpoints
+      .filter(({ kind, vni }) => kind === "balancer" && vni === vm.vni)
+      .map(({ address }) => address),
     "64:ff9b::198.51.100.1",
     "64:ff9b::c633:6402",
   ]
@@ -444,15 +461,40 @@ const destinations = (s: Situation, vm: Vm, v6: boolean): ReadonlyArray<string> 
   return [...list, ...(s.dice.oneIn(4) ? odd : [])].filter((address) => isV6(address) === v6)
 }
 
+/** More often where there is more to it. */
+const favoured = (plan: Plan): ReadonlyArray<Pick<Endpoint, "address" | "underlay" | "ports">> => [
+  ...reachable(plan),
+  ...plan.endpoints.filter(({ kind }) => kind === "balancer" || kind === "nat"),
+]
+
 const newFromVm = (s: Situation): ReadonlyArray<Bytes> & { vm?: Vm } => {
-  const vm = s.dice.maybe(s.plan.vms)
+  const owners = s.plan.endpoints.filter(({ kind }) => kind === "nat").map(({ owner }) => owner)
+  const translated = s.plan.vms.filter(({ id }) => owners.includes(id))
+  const vm = s.dice.maybe(translated.length > 0 && s.dice.oneIn(2) ? translated : s.plan.vms)
   const source = vm === undefined ? undefined : s.dice.maybe(sources(s, vm))
   if (vm === undefined || source === undefined) return []
-  const destination = s.dice.maybe(destinations(s, vm, isV6(source)))
+  const named = s.plan.endpoints.some(
+    ({ kind, owner }) => owner === vm.id && (kind === "nat" || kind === "vip"),
+  )
+  const away = [...outside, ...outside, "64:ff9b::c633:6401", "64:ff9b::c633:6402"]
+  const destination = s.dice.maybe(
+    named && s.dice.oneIn(2)
+      ? away.filter((address) => isV6(address) === isV6(source))
+      : destinations(s, vm, isV6(source)),
+  )
   if (destination === undefined) return []
   const normal =
     destination.startsWith("64:ff9b::") && destination.includes(".") ? "64:ff9b::c633:6401" : destination
-  return Object.assign([opening(s, { source, destination: normal })], { vm })
+  const ends: Ends = { source, destination: normal }
+  const balancer = s.plan.endpoints.find(({ address, kind }) => kind === "balancer" && address === normal)
+  const range = s.dice.maybe(balancer?.ports ?? [])
+  const packet =
+    range !== undefined && !s.dice.oneIn(4)
+      ? toPort(s, ends, range)
+      : named && s.dice.oneIn(4)
+        ? toPort(s, ends, [80, 80])
+        : opening(s, ends)
+  return Object.assign([packet], { vm })
 }
 
 /** Endpoints with the addresses behind them. */
@@ -467,7 +509,7 @@ const reachable = (plan: Plan): ReadonlyArray<Pick<Endpoint, "address" | "underl
 
 const newFromUnderlay = (s: Situation): ReadonlyArray<Command> => {
   const { dice, plan } = s
-  const target = dice.maybe(reachable(plan))
+  const target = dice.maybe(favoured(plan))
   if (target === undefined) return []
   const v6 = isV6(target.address)
   const all = [...peers.map(([address]) => address), ...outside].filter((address) => isV6(address) === v6)
@@ -718,12 +760,39 @@ const vmOf = (s: Situation, made: ReadonlyArray<Bytes> & { vm?: Vm }): ReadonlyA
   return whole.map((packet) => fromVm(vm, packet, s.dice))
 }
 
+/** A long packet to the outside. */
+const bulk = (s: Situation, vm: Vm): Command => {
+  const source = vm.ipv4 ?? vm.ipv6 ?? "10.0.0.1"
+  const ends: Ends = {
+    source,
+    destination: isV6(source) ? outside[3] : s.dice.pick([outside[0], peers[0]?.[0] ?? outside[0]]),
+  }
+  const length = s.mtu - (isV6(source) ? 48 : 28)
+  return fromVm(vm, ip(ends, 17, udp(ends, 40000, 53, new Uint8Array(length))), s.dice)
+}
+
 /** Many of one kind: what is counted by the second has an end. */
 const flood = (s: Situation): ReadonlyArray<Command> => {
-  const one = s.dice.oneIn(2) ? service(s) : s.sent.slice(-1)
+  const metered = s.plan.vms.filter(({ spec }) => "totalRate" in spec || "publicRate" in spec)
+  const vm = s.dice.maybe(metered)
+  const one =
+    vm !== undefined && s.dice.oneIn(2) ? [bulk(s, vm)] : s.dice.oneIn(2) ? service(s) : s.sent.slice(-1)
   const [first] = one
   if (first === undefined || first._tag === "Apply" || first._tag === "Advance") return []
-  return Array.from({ length: s.dice.pick([20, 105]) }, () => first)
+  return Array.from({ length: s.dice.pick([20, 110]) }, () => first)
+}
+
+const onwards = (s: Situation, said: Command): ReadonlyArray<Command> => {
+  const seen = packetOf(said)
+  return seen === undefined ? [] : [again(s, said, further(s, seen))]
+}
+
+/** An earlier sender or receiver goes on. */
+export const goingOn = (s: Situation): ReadonlyArray<Command> => {
+  const said = s.dice.maybe(s.sent.slice(-12))
+  const heard = s.dice.maybe(s.emitted.slice(-12))
+  if (said !== undefined && (heard === undefined || s.dice.oneIn(2))) return onwards(s, said)
+  return heard === undefined ? [] : back(s, heard, (seen) => [answer(s, seen)])
 }
 
 /** What happens next on the wires: usually one packet. */
@@ -741,7 +810,7 @@ export const traffic = (s: Situation): ReadonlyArray<Command> => {
     [6, "service"],
     [6, "damage"],
     [1, "other"],
-    [dice.oneIn(30) ? 3 : 0, "flood"],
+    [dice.oneIn(20) ? 3 : 0, "flood"],
     [2, "replay"],
   ] as const)
   switch (kind) {
@@ -754,10 +823,8 @@ export const traffic = (s: Situation): ReadonlyArray<Command> => {
               : answer(s, seen)
             return dice.oneIn(12) ? pieces(s, made) : [made]
           })
-    case "go on": {
-      const seen = said === undefined ? undefined : packetOf(said)
-      return said === undefined || seen === undefined ? [] : [again(s, said, further(s, seen))]
-    }
+    case "go on":
+      return said === undefined ? [] : onwards(s, said)
     case "complain":
       return heard === undefined ? [] : back(s, heard, (seen) => [complaint(s, seen)])
     case "vm":
