@@ -7,7 +7,7 @@
 # Exit 77 (skipped) without root or tools. Everything that it makes is named upl-PID-* or uplPIDx and removed.
 set -u
 host=$1; shift
-parts=("$@"); [ ${#parts[@]} = 0 ] && parts=(tap jumbo two)
+parts=("$@"); [ ${#parts[@]} = 0 ] && parts=(tap jumbo two pci)
 id=$((BASHPID % 10000)) here=$(dirname "$0")
 probe=(/usr/bin/python3 "$here/uplink_probe.py")
 for tool in ip ping; do command -v $tool >/dev/null || exit 77; done
@@ -162,6 +162,69 @@ part_two() {
 		done
 	done
 	same "two: both are up again" "$(counter 1 uplink.pf0.up)$(counter 1 uplink.pf1.up)" 11
+	clean
+}
+
+# DPDK's packet-socket driver on a veth: one host with it, the other with a packet socket of its own.
+part_pci() {
+	for i in 1 2; do ip netns add "$(space h$i)"; done
+	for link in p q; do
+		ip link add "upl${id}${link}1" netns "$(space h1)" mtu 1600 type veth \
+			peer name "upl${id}${link}2" netns "$(space h2)" mtu 1600
+		for i in 1 2; do
+			ip -n "$(space h$i)" link set "upl${id}${link}$i" up
+			# What the kernel leaves to a device, this driver does not carry.
+			in_space h$i ethtool -K "upl${id}${link}$i" tx off tso off gso off >/dev/null 2>&1
+		done
+	done
+	start 1 "pf0=pci:net_af_packet0,iface=upl${id}p1 pf1=pci:net_af_packet1,iface=upl${id}q1,weight=2" 1500 &&
+		start 2 "pf0=eth:upl${id}p2 pf1=eth:upl${id}q2" 1500 || return
+	check "pci: ping of IPv4" in_space v1 ping -c 3 -i 0.2 -W 2 10.0.0.2
+	check "pci: ping of IPv6" in_space v1 ping -c 3 -i 0.2 -W 2 2001:db8::2
+	# This driver's longest frame lowers the MTU to 1460.
+	check "pci: a full-size packet passes" in_space v1 ping -c 1 -W 2 -s 1432 -M do 10.0.0.2
+	in_space v1 ping -c 1 -W 1 -s 1433 -M do 10.0.0.2 >/dev/null 2>&1
+	check "pci: a longer one teaches the path's MTU" \
+		sh -c "ip -n $(space v1) route get 10.0.0.2 | grep -q 'mtu 1460'"
+	if command -v iperf3 >/dev/null; then
+		ip netns exec "$(space v2)" iperf3 -s -1 >/dev/null 2>&1 &
+		pids+=($!)
+		sleep 0.3
+		check "pci: TCP, cut in software" in_space v1 iperf3 -c 10.0.0.2 -t 1
+		grep receiver "$work/out"
+	fi
+	in_space v1 ping -c 60 -i 0.05 -W 1 10.0.0.2 >"$work/ping" &
+	local ping=$!
+	sleep 1
+	ip -n "$(space h2)" link set "upl${id}p2" down
+	wait $ping
+	local got
+	got=$(grep -o '[0-9]* received' "$work/ping")
+	check "pci: a link without carrier is left: ${got} of 60" test "${got% *}" -ge 54
+	same "pci: and is said to be down" "$(counter 1 uplink.pf0.up)$(counter 1 uplink.pf1.up)" 01
+	same "pci: no frame had an error" "$(counter 1 uplink.tx_errors)" 0
+	clean
+	# An access port of DPDK's on a veth, whose other end is the VM.
+	ip netns add "$(space h1)"
+	ip netns add "$(space v1)"
+	ip link add "upl${id}a" netns "$(space h1)" type veth peer name "upl${id}v1" netns "$(space v1)"
+	ip -n "$(space h1)" link set "upl${id}a" up
+	ip -n "$(space v1)" link set "upl${id}v1" up
+	ip netns exec "$(space h1)" "$host" fd00:f:1:: none 1500 \
+		interface "pci:net_af_packet5,iface=upl${id}a" 200 10.0.0.1 2001:db8::1 \
+		interface "vtap:upl${id}v2" 200 10.0.0.2 2001:db8::2 >>"$work/host1" 2>&1 &
+	pids+=($!)
+	wait_for in_space h1 ip link show "upl${id}v2"
+	ip netns add "$(space v2)"
+	ip -n "$(space h1)" link set "upl${id}v2" netns "$(space v2)"
+	for i in 1 2; do
+		ip -n "$(space v$i)" link set "upl${id}v$i" up
+		ip -n "$(space v$i)" addr add "10.0.0.$i/32" dev "upl${id}v$i"
+		ip -n "$(space v$i)" route add 169.254.0.1 dev "upl${id}v$i"
+		ip -n "$(space v$i)" route add default via 169.254.0.1 dev "upl${id}v$i"
+		in_space v$i ethtool -K "upl${id}v$i" tx off >/dev/null 2>&1
+	done
+	check "pci: an access port answers and delivers" in_space v1 ping -c 3 -i 0.2 -W 2 10.0.0.2
 	clean
 }
 

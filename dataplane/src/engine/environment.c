@@ -1,21 +1,28 @@
 /* DPDK's environment and the packet pools of this process.
  *
- * No hugepages, no shared configuration, no PCI: several engines live on one machine, each with a file prefix of its
- * own. `FERRITE_EAL` in the environment replaces the memory arguments (as "--in-memory -m 1024" where hugepages are).
+ * No hugepages and no shared configuration: several engines live on one machine, each with a file prefix of its own.
+ * `FERRITE_EAL` in the environment replaces the memory arguments (as "--in-memory -m 1024" where hugepages are). Of the
+ * PCI bus nothing is probed by itself: the allow list names a device that cannot be, and ports probe what they are told.
  */
 #include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <rte_dev.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_lcore.h>
 #include <rte_log.h>
+#include <rte_memory.h>
 #include <rte_mbuf_pool_ops.h>
 
 #include "engine/state.h"
 #include "table/memory.h"
+
+/* Memory that devices may have to reach; one per pool. */
+static struct { void *at; size_t bytes; bool registered; } memories[2 + RTE_MAX_ETHPORTS];
+static unsigned memory_count;
 
 /* A pool on memory of our own: transparent huge pages where they help, and no page touched before it is used where
  * they don't. DPDK's own --no-huge memory is shared memory of small pages, which costs up to half of the speed. */
@@ -35,7 +42,29 @@ static struct rte_mempool *make_pool(const char *name, unsigned count, unsigned 
 	if (memory == NULL || rte_mempool_populate_virt(pool, memory, bytes, (size_t)getpagesize(), NULL, NULL) < 0)
 		return NULL;
 	(void)rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
+	if (memory_count < sizeof memories / sizeof *memories) {
+		memories[memory_count].at = memory;
+		memories[memory_count++].bytes = (bytes + 4095) & ~(size_t)4095;
+	}
 	return pool;
+}
+
+struct rte_mempool *environment_pool(const char *name, unsigned count)
+{
+	return make_pool(name, count, 256, SMALL_ROOM + RTE_PKTMBUF_HEADROOM, 1);
+}
+
+int environment_map(struct rte_device *device)
+{
+	for (unsigned i = 0; i < memory_count; i++) {
+		uint64_t address = (uintptr_t)memories[i].at;
+		if (!memories[i].registered)
+			memories[i].registered = rte_extmem_register(memories[i].at, memories[i].bytes, NULL, 0, 4096) == 0;
+		if (rte_dev_dma_map(device, memories[i].at, address, memories[i].bytes) < 0 && rte_errno != ENOTSUP &&
+		    rte_errno != EEXIST)
+			return -rte_errno;
+	}
+	return 0;
 }
 
 static int make_pools(char *error)
@@ -61,8 +90,8 @@ int environment_start(char *error)
 		first++;
 	const char *memory = getenv("FERRITE_EAL");
 	(void)snprintf(line, sizeof line,
-		       "ferrite --file-prefix ferrite-%d --lcores 0@%u --no-pci --no-telemetry --log-level=*:error %s",
-		       (int)getpid(), first, memory != NULL ? memory : "--no-huge --no-shconf -m 32");
+		       "ferrite --file-prefix ferrite-%d --lcores 0@%u -a ffff:ff:1f.7 --iova-mode=va --no-telemetry --log-level=*:error %s",
+		       (int)getpid(), first, memory != NULL ? memory : "--no-huge --no-shconf -m 96");
 	int count = 0;
 	for (char *save, *word = strtok_r(line, " ", &save); word != NULL && count < 31;
 	     word = strtok_r(NULL, " ", &save))

@@ -88,6 +88,11 @@ struct ferrite_engine {
 
 /* EAL and pools, once per process (engine/environment.c). */
 int environment_start(char *error);
+/* One more pool of small buffers, for a device's rings. NULL: no memory. It stays for as long as the process. */
+struct rte_mempool *environment_pool(const char *name, unsigned count);
+/* Lets a device reach every pool. Devices that need no such thing are content. */
+struct rte_device;
+int environment_map(struct rte_device *device);
 
 /* Milliseconds of the monotonic clock (engine/worker.c); `now_ms` is its copy of this turn. */
 uint64_t engine_clock_ms(void);

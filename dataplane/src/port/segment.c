@@ -59,14 +59,15 @@ static bool whole(struct rte_mbuf *buffer, segment_next *next, void *context)
 	return piece->slice_count > 0;
 }
 
-/* Lengths in the outer and inner header of a piece whose inner packet has `length` bytes. */
-static void set_lengths(uint8_t *head, bool v4, uint32_t length)
+/* Lengths in the header behind `prefix` bytes, of a packet of `length`, and in the outer one where there is one. */
+static void set_lengths(uint8_t *head, uint32_t prefix, bool v4, uint32_t length)
 {
-	store16(head + 4, length);
+	if (prefix == IPV6_LENGTH)
+		store16(head + 4, length);
 	if (v4)
-		store16(head + IPV6_LENGTH + 2, length);
+		store16(head + prefix + 2, length);
 	else
-		store16(head + IPV6_LENGTH + 4, length - IPV6_LENGTH);
+		store16(head + prefix + 4, length - IPV6_LENGTH);
 }
 
 /* The next piece: the packet's first `head` bytes, then `part` bytes of its payload from `done`. NULL: there is none. */
@@ -85,14 +86,15 @@ static struct segment *begin_piece(struct rte_mbuf *buffer, uint32_t head, uint3
 static bool cut_tcp(struct rte_mbuf *buffer, uint32_t limit, segment_next *next, void *context)
 {
 	const struct packet *packet = packet_of(buffer);
-	const uint8_t *data = packet_data(buffer), *inner = data + IPV6_LENGTH;
+	uint32_t prefix = packet->ip_offset;
+	const uint8_t *data = packet_data(buffer), *inner = data + prefix;
 	bool v4 = (packet->offload.gso & ~GSO_ECN) == GSO_TCP4;
 	uint32_t ip_header = IPV6_LENGTH;
-	if (buffer->data_len < 2 * IPV6_LENGTH || inner[0] >> 4 != (v4 ? 4 : 6))
+	if (buffer->data_len < prefix + IPV6_LENGTH || inner[0] >> 4 != (v4 ? 4 : 6))
 		return false;
 	if (v4)
 		ip_header = (inner[0] & 15u) * 4;
-	uint32_t l4 = IPV6_LENGTH + ip_header;
+	uint32_t l4 = prefix + ip_header;
 	if (ip_header < IPV4_LENGTH || inner[v4 ? 9 : 6] != PROTOCOL_TCP || buffer->data_len < l4 + TCP_LENGTH)
 		return false;
 	uint32_t tcp_header = (data[l4 + 12] >> 4) * 4u, head = l4 + tcp_header;
@@ -108,8 +110,8 @@ static bool cut_tcp(struct rte_mbuf *buffer, uint32_t limit, segment_next *next,
 		struct segment *piece = begin_piece(buffer, head, done, part, next, context);
 		if (piece == NULL)
 			return false;
-		set_lengths(piece->head, v4, ip_header + tcp_header + part);
-		uint8_t *ip = piece->head + IPV6_LENGTH, *tcp = piece->head + l4;
+		set_lengths(piece->head, prefix, v4, ip_header + tcp_header + part);
+		uint8_t *ip = piece->head + prefix, *tcp = piece->head + l4;
 		uint64_t pseudo;
 		if (v4) {
 			store16(ip + 4, id);
@@ -132,10 +134,11 @@ static bool cut_tcp(struct rte_mbuf *buffer, uint32_t limit, segment_next *next,
 
 static bool fragment(struct rte_mbuf *buffer, uint32_t limit, segment_next *next, void *context)
 {
-	const uint8_t *data = packet_data(buffer), *inner = data + IPV6_LENGTH;
-	if (buffer->data_len < IPV6_LENGTH + IPV4_LENGTH || inner[0] >> 4 != 4 || (load16(inner + 6) & 0x4000) != 0)
+	uint32_t prefix = packet_of(buffer)->ip_offset;
+	const uint8_t *data = packet_data(buffer), *inner = data + prefix;
+	if (buffer->data_len < prefix + IPV4_LENGTH || inner[0] >> 4 != 4 || (load16(inner + 6) & 0x4000) != 0)
 		return false;
-	uint32_t ip_header = (inner[0] & 15u) * 4, head = IPV6_LENGTH + ip_header;
+	uint32_t ip_header = (inner[0] & 15u) * 4, head = prefix + ip_header;
 	/* Options are repeated in each fragment, which is right for those that are marked so and harmless for others. */
 	if (ip_header < IPV4_LENGTH || buffer->data_len < head || limit < head + 8)
 		return false;
@@ -145,10 +148,10 @@ static bool fragment(struct rte_mbuf *buffer, uint32_t limit, segment_next *next
 		struct segment *piece = begin_piece(buffer, head, done, part, next, context);
 		if (piece == NULL)
 			return false;
-		set_lengths(piece->head, true, ip_header + part);
+		set_lengths(piece->head, prefix, true, ip_header + part);
 		uint32_t more = done + part < payload ? 0x2000 : flags & 0x2000;
-		store16(piece->head + IPV6_LENGTH + 6, more | ((flags & 0x1fff) + done / 8));
-		checksum_ipv4((struct ipv4_header *)(void *)(piece->head + IPV6_LENGTH), ip_header);
+		store16(piece->head + prefix + 6, more | ((flags & 0x1fff) + done / 8));
+		checksum_ipv4((struct ipv4_header *)(void *)(piece->head + prefix), ip_header);
 	}
 	return true;
 }

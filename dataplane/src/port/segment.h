@@ -27,7 +27,8 @@ struct segment {
 /* The place for the next piece; called again after each. NULL: no more room, the rest is dropped. */
 typedef struct segment *segment_next(void *context);
 
-/* `buffer`: outer IPv6 packet. `limit`: bytes of the longest outer packet. False: it cannot be sent. */
+/* `buffer`: an outer IPv6 packet (ip_offset 40), a frame (14) or a plain packet (0). `limit`: bytes of the longest
+ * piece, all of it. False: it cannot be sent. */
 bool segment_packet(struct rte_mbuf *buffer, uint32_t limit, segment_next *next, void *context);
 
 #endif
