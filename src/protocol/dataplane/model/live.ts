@@ -43,7 +43,7 @@ const hasMoved = (turn: Turn, flow: Flow, sender: Interface | undefined): boolea
   const tag = flow.translation._tag
   if (sender === undefined || tag === "VipIn" || tag === "Service" || tag === "Balancer") return false
   const way = wayTo(turn.state, sender.spec.vni, flow.original.destination, flow.original)
-  if (way._tag === "Miss") return false
+  if (way._tag === "Miss") return flow.receiver !== undefined
   const receiver =
     way._tag === "Local"
       ? way.entry

@@ -73,9 +73,6 @@ export const mappingIn = (table: NatTable, id: number, range: NatRange): boolean
 /** Ports that are tried to be shared. */
 const shareTries = 1_024
 
-/** Ports that are tried for one to share. */
-const mostTried = 1_024
-
 /** The first port from `start` upwards, around the range, that `fits`. */
 const search = (
   range: NatRange,
