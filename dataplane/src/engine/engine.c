@@ -186,6 +186,7 @@ int ferrite_port_close(struct ferrite_engine *engine, uint32_t handle)
 	__atomic_add_fetch(&engine->ports_version, 1, __ATOMIC_ACQ_REL);
 	engine_watch(engine, port, false);
 	engine_quiesce(engine);
+	observe_forget(engine, handle);
 	port->ops->close(port);
 	return 0;
 }

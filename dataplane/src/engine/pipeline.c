@@ -99,6 +99,7 @@ void pipeline_flush(struct ferrite_engine *engine)
 {
 	for (unsigned i = 0; i < engine->dirty_count; i++) {
 		struct port *port = engine->dirty[i];
+		observe(engine, port, port->pending, port->pending_count, true);
 		port->ops->transmit(port, port->pending, port->pending_count);
 		port->pending_count = 0;
 		port->dirty = false;

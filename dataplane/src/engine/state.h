@@ -53,6 +53,7 @@ struct ferrite_engine {
 	uint8_t prefix[8];
 	uint16_t mtu;
 	uint64_t now_ms;
+	struct observer_set *observers; /* NULL: nobody looks */
 	struct counters counters;
 
 	/* Worker. */
@@ -108,10 +109,23 @@ void pipeline_access(struct ferrite_engine *engine, struct port *port, struct rt
 void pipeline_uplink(struct ferrite_engine *engine, struct port *port, struct rte_mbuf **burst, unsigned count);
 void pipeline_flush(struct ferrite_engine *engine);
 
+/* A burst came in, or is about to leave: told to whoever observes (observe/observe.h), and one branch while nobody does. */
+void observe_burst(struct ferrite_engine *engine, struct port *port, struct rte_mbuf *const *burst, unsigned count,
+		   bool out);
+static inline void observe(struct ferrite_engine *engine, struct port *port, struct rte_mbuf *const *burst,
+			   unsigned count, bool out)
+{
+	if (__builtin_expect(__atomic_load_n(&engine->observers, __ATOMIC_ACQUIRE) != NULL, 0))
+		observe_burst(engine, port, burst, count, out);
+}
+/* A port was closed, and its handle will be another's. */
+void observe_forget(struct ferrite_engine *engine, uint32_t handle);
+
 /* Queues a packet for a port; ports are flushed once per turn. */
 static inline void emit(struct ferrite_engine *engine, struct port *port, struct rte_mbuf *buffer)
 {
 	if (port->pending_count == PORT_PENDING) {
+		observe(engine, port, port->pending, port->pending_count, true);
 		port->ops->transmit(port, port->pending, port->pending_count);
 		port->pending_count = 0;
 	}

@@ -1,0 +1,104 @@
+#include "observe/observe.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+/* Of every set of this process: starting and stopping are rare. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+unsigned ferrite_uplink_count(const struct ferrite_engine *engine)
+{
+	return engine->uplinks.count;
+}
+
+const char *ferrite_uplink_name(const struct ferrite_engine *engine, unsigned uplink)
+{
+	return uplink < engine->uplinks.count ? engine->uplinks.about[uplink].name : "";
+}
+
+uint64_t observe_now_ns(void)
+{
+	struct timespec now;
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+uint32_t observe_place(const struct ferrite_engine *engine, const struct port *port)
+{
+	if (!port->uplink)
+		return port->handle;
+	return FERRITE_MAX_PORTS + (port != engine->uplinks.ports[0]);
+}
+
+int observe_points_fill(struct observe_points *points, const struct ferrite_engine *engine,
+			const struct ferrite_point *list, unsigned count)
+{
+	*points = (struct observe_points){0};
+	for (unsigned i = 0; i < count; i++) {
+		bool there = list[i].port > 0 ? list[i].port < FERRITE_MAX_PORTS && engine->ports[list[i].port] != NULL
+					      : list[i].uplink < engine->uplinks.count;
+		uint32_t place = list[i].port > 0 ? list[i].port : FERRITE_MAX_PORTS + list[i].uplink;
+		if (!there)
+			return -ENOENT;
+		if (points->at[place] != 0 || i >= UINT16_MAX)
+			return -EINVAL;
+		points->at[place] = (uint16_t)(i + 1);
+	}
+	return 0;
+}
+
+static bool is_empty(const struct observer_set *set)
+{
+	return set->capture_count == 0 && set->live_count == 0 && set->mirror == NULL;
+}
+
+int observe_change(struct ferrite_engine *engine, int (*change)(struct observer_set *set, void *context), void *context)
+{
+	struct observer_set *next = calloc(1, sizeof *next), *old;
+	if (next == NULL)
+		return -ENOMEM;
+	(void)pthread_mutex_lock(&lock);
+	old = engine->observers;
+	if (old != NULL)
+		*next = *old;
+	int status = change(next, context);
+	if (status < 0 || is_empty(next)) {
+		free(next);
+		next = NULL;
+	}
+	if (status >= 0) {
+		__atomic_store_n(&engine->observers, next, __ATOMIC_RELEASE);
+		engine_quiesce(engine);
+		free(old);
+	}
+	(void)pthread_mutex_unlock(&lock);
+	return status;
+}
+
+void observe_burst(struct ferrite_engine *engine, struct port *port, struct rte_mbuf *const *burst, unsigned count,
+		   bool out)
+{
+	const struct observer_set *set = __atomic_load_n(&engine->observers, __ATOMIC_ACQUIRE);
+	if (set == NULL)
+		return;
+	uint32_t place = observe_place(engine, port);
+	if (set->capture_count > 0) {
+		uint64_t now_ns = observe_now_ns();
+		for (unsigned i = 0; i < set->capture_count; i++)
+			capture_packets(set->captures[i], port, place, burst, count, out, now_ns);
+	}
+	if (set->mirror != NULL && !out)
+		mirror_packets(set->mirror, engine, port, place, burst, count);
+}
+
+void observe_forget(struct ferrite_engine *engine, uint32_t handle)
+{
+	(void)pthread_mutex_lock(&lock);
+	const struct observer_set *set = engine->observers;
+	for (unsigned i = 0; set != NULL && i < set->capture_count; i++)
+		capture_forget(set->captures[i], handle);
+	if (set != NULL && set->mirror != NULL)
+		mirror_forget(set->mirror, handle);
+	(void)pthread_mutex_unlock(&lock);
+}
