@@ -36,7 +36,11 @@ export const reconnect = (host: ContractHost) =>
   host.dataplane.connect.pipe(Effect.retry({ schedule: Schedule.spaced("50 millis"), times: 200 }))
 
 export const empty = Effect.fnUntraced(function* (host: ContractHost) {
-  const { interfaces } = yield* host.dataplane.listAll
+  const { interfaces, loadBalancers } = yield* host.dataplane.listAll
+  yield* apply(
+    host,
+    ...loadBalancers.map(({ spec }): Operation => ({ _tag: "DeleteLoadBalancer", id: spec.id })),
+  )
   yield* apply(host, ...interfaces.map(({ spec }): Operation => ({ _tag: "DeleteInterface", id: spec.id })))
 })
 

@@ -12,6 +12,7 @@ import { forwarding, life } from "./dataplane-forwarding.ts"
 import { gateway } from "./dataplane-gateway.ts"
 import type { ContractHosts } from "./dataplane-hosts.ts"
 import { routes } from "./dataplane-routes.ts"
+import { services } from "./dataplane-services.ts"
 import { withHosts } from "./dataplane-scenario.ts"
 
 export const dataplaneContract = (title: string, hosts: Layer.Layer<ContractHosts, unknown>): void => {
@@ -27,6 +28,7 @@ export const dataplaneContract = (title: string, hosts: Layer.Layer<ContractHost
       routes(on)
       gateway(on)
       forwarding(on)
+      services(on)
       life(on)
     })
   })

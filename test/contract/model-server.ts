@@ -3,7 +3,7 @@ import * as grpc from "@grpc/grpc-js"
 import { Effect, HashMap, type Scope, Stream } from "effect"
 import { DPDKironcore } from "#gen/dpdkironcore/v1/dpdk_pb.ts"
 import { DataplaneService } from "#gen/ferrite/dataplane/v1/dataplane_pb.ts"
-import type { DataplaneError } from "#protocol/dataplane/Dataplane.ts"
+import type { DataplaneError, ServiceListing, ServiceOperation } from "#protocol/dataplane/Dataplane.ts"
 import type { ModelState } from "#protocol/dataplane/model/tables.ts"
 import * as Wire from "#protocol/dataplane/wire.ts"
 import type { ModelDataplane } from "#runtime/dataplane/ModelDataplane.ts"
@@ -18,6 +18,35 @@ const summary = (state: ModelState) => ({
   routes: BigInt(state.routeCount),
   underlayPrefix: state.config.underlayPrefix,
   version: state.config.version,
+})
+
+/** What a put of it says. */
+const put = (operation: ServiceOperation): never => Wire.encodeOperation(operation).operation?.value as never
+
+const batch = (listing: ServiceListing) => ({
+  aliasPrefixes: listing.aliasPrefixes.map(({ spec, underlayAddress }) => ({
+    spec: put({ _tag: "PutAliasPrefix", prefix: spec }),
+    underlayAddress,
+  })),
+  balancerPrefixes: listing.balancerPrefixes.map(({ spec, underlayAddress }) => ({
+    spec: put({ _tag: "PutBalancerPrefix", prefix: spec }),
+    underlayAddress,
+  })),
+  vips: listing.vips.map(({ spec, underlayAddress }) => ({
+    spec: put({ _tag: "PutVip", vip: spec }),
+    underlayAddress,
+  })),
+  nats: listing.nats.map(({ spec, underlayAddress }) => ({
+    spec: put({ _tag: "PutNat", nat: spec }),
+    underlayAddress,
+  })),
+  neighborNats: listing.neighborNats.map((nat) => put({ _tag: "PutNeighborNat", nat })),
+  loadBalancers: listing.loadBalancers.map(({ spec, underlayAddress }) => ({
+    spec: put({ _tag: "PutLoadBalancer", balancer: spec }),
+    underlayAddress,
+  })),
+  firewalls: listing.firewalls.map((firewall) => put({ _tag: "PutFirewall", firewall })),
+  edges: listing.edges.map((edge) => ({ ...edge, spec: put({ _tag: "PutEdge", edge: edge.spec }) })),
 })
 
 const aborted = (error: DataplaneError) => GrpcError.of(grpc.status.ABORTED, error.reason)
@@ -59,6 +88,7 @@ export const serveModel = (
                     results: results.map((result) => ({
                       code: result.code,
                       message: result.message,
+                      underlayAddress: result.underlayAddress ?? "",
                       ...(result.interface === undefined
                         ? {}
                         : {
@@ -83,6 +113,7 @@ export const serveModel = (
                     ...listing.routes.map((route) => ({
                       item: { case: "route" as const, value: Wire.encodeRoute(route) },
                     })),
+                    { item: { case: "batch" as const, value: batch(listing) } },
                     { item: { case: "summary" as const, value: summary(state) } },
                   ])
                 }),
