@@ -513,17 +513,25 @@ static const struct rte_vhost_device_ops device_ops = {
 
 /* --- the control thread --- */
 
-static bool register_port(struct vhost *vhost)
+static int register_port(struct vhost *vhost, char *error)
 {
 	unsigned place = RTE_MAX_VHOST_DEVICE;
+	bool taken = false;
 	(void)pthread_mutex_lock(&registry.lock);
-	for (unsigned i = RTE_MAX_VHOST_DEVICE; i-- > 0;)
+	for (unsigned i = RTE_MAX_VHOST_DEVICE; i-- > 0;) {
 		if (registry.ports[i] == NULL)
 			place = i;
-	if (place < RTE_MAX_VHOST_DEVICE)
+		else
+			taken |= strcmp(registry.ports[i]->path, vhost->path) == 0;
+	}
+	if (place < RTE_MAX_VHOST_DEVICE && !taken)
 		registry.ports[place] = vhost;
 	(void)pthread_mutex_unlock(&registry.lock);
-	return place < RTE_MAX_VHOST_DEVICE;
+	if (taken)
+		return port_error(error, EADDRINUSE, "vhost: %s is a port already", vhost->path);
+	if (place == RTE_MAX_VHOST_DEVICE)
+		return port_error(error, ENOSPC, "vhost: all %d ports are in use", RTE_MAX_VHOST_DEVICE);
+	return 0;
 }
 
 static void forget_port(struct vhost *vhost)
@@ -588,8 +596,7 @@ static int start_driver(struct vhost *vhost, bool server, char *error)
 		return status;
 	uint64_t flags = RTE_VHOST_USER_CLIENT;
 	if (rte_vhost_driver_register(vhost->path, server ? 0 : flags) < 0)
-		return port_error(error, EEXIST, "vhost: %s is taken, or all %d sockets are", vhost->path,
-				  RTE_MAX_VHOST_DEVICE);
+		return port_error(error, ENOSPC, "vhost: no socket for %s", vhost->path);
 	if (rte_vhost_driver_disable_features(vhost->path, refused_features) < 0 ||
 	    rte_vhost_driver_callback_register(vhost->path, &device_ops) < 0 ||
 	    rte_vhost_driver_start(vhost->path) < 0) {
@@ -627,9 +634,9 @@ int vhost_open(struct ferrite_engine *engine, const char *rest, struct port **po
 		if (vhost->port.fd < 0 || vhost->bell < 0 ||
 		    epoll_ctl(vhost->port.fd, EPOLL_CTL_ADD, vhost->bell, &event) < 0)
 			status = port_error(error, errno, "vhost: %s", strerror(errno));
-		else if (!register_port(vhost))
-			status = port_error(error, ENOSPC, "vhost: all %d ports are in use", RTE_MAX_VHOST_DEVICE);
 		else
+			status = register_port(vhost, error);
+		if (status == 0)
 			status = start_driver(vhost, server, error);
 	}
 	if (status < 0) {
