@@ -5,6 +5,7 @@ import { broadcastMac, format, isZero, parseIpv4, parseIpv6 } from "./address.ts
 import { removeNat, removePrefix, removeVip } from "./control-endpoints.ts"
 import { defaultFirewall } from "./control-services.ts"
 import { firewallDigest, interfaceDigest } from "../digest.ts"
+import { opens, resolveDevice } from "./device.ts"
 import { forget } from "./fragments.ts"
 import {
   badWanted,
@@ -113,14 +114,6 @@ const mostRate = 0xffff_ffff
 
 const badRates = ({ publicRate = 0, totalRate = 0 }: InterfaceSpec): boolean =>
   totalRate > mostRate || publicRate > mostRate || (totalRate > 0 && publicRate > totalRate)
-
-/** KIND:DEVICE that a device name stands for; `undefined`: neither a port given at start nor a kind that can be made. */
-const resolveDevice = (state: ModelState, device: string): string | undefined =>
-  state.config.ports.get(device) ?? (device.startsWith("vtap:") ? device : undefined)
-
-/** A kernel name; ports given at start were opened already. */
-const opens = (state: ModelState, device: string): boolean =>
-  state.config.ports.has(device) || /^vtap:[^/\s%]{1,15}$/.test(device)
 
 /** An interface that is there, with other settings. */
 const updateInterface = (state: ModelState, entry: Interface, spec: InterfaceSpec): Step => {

@@ -150,6 +150,8 @@ export interface Edge {
   readonly opened: string
   readonly device: string
   readonly mac: string
+  /** MACs of its gateways outside, as they have said them. */
+  readonly gateways: { readonly ipv4: string | undefined; readonly ipv6: string | undefined }
 }
 
 /** Whatever a packet from the underlay can be for. */

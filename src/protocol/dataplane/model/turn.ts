@@ -71,6 +71,8 @@ export const drops = {
   balancerEmpty: "drop.balancer_empty",
   edgeUnknown: "drop.edge_unknown",
   edgeSource: "drop.edge_source",
+  edgeTtl: "drop.edge_ttl",
+  edgeGateway: "drop.edge_gateway",
   tooBig: "drop.too_big",
   outerMalformed: "drop.outer_malformed",
   outerUnknown: "drop.outer_unknown",
