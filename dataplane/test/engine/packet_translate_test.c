@@ -107,6 +107,18 @@ static void a_checksum_of_a_packet_in_a_tunnel_is_not_mistaken_for_the_outer_one
 	CHECK(packet_good(bytes, length));
 }
 
+static void no_port_makes_the_checksum_of_udp_none(void)
+{
+	struct shape shape = {.family = 4, .protocol = PROTOCOL_UDP, .payload = 20};
+	uint32_t length = packet_make(bytes, &shape);
+	struct tuple tuple = tuple_of(bytes, length);
+	for (uint32_t port = 0; port <= UINT16_MAX; port++) {
+		struct rewrite rewrite = {.set = REWRITE_SOURCE_PORT, .source_port = (uint16_t)port};
+		translate4(bytes, &tuple, &rewrite, &none);
+		CHECK(load16(bytes + 26) != 0 && packet_good(bytes, length));
+	}
+}
+
 static void a_wrong_checksum_stays_wrong(void)
 {
 	for (unsigned i = 0; i < 1000; i++) {
@@ -263,6 +275,7 @@ int main(void)
 	RUN(a_packet_that_is_translated_back_is_the_same);
 	RUN(a_checksum_left_to_the_device_comes_out_true);
 	RUN(a_checksum_of_a_packet_in_a_tunnel_is_not_mistaken_for_the_outer_one);
+	RUN(no_port_makes_the_checksum_of_udp_none);
 	RUN(a_wrong_checksum_stays_wrong);
 	RUN(of_a_later_fragment_only_the_addresses_change);
 	RUN(a_first_fragment_without_its_checksum_is_not_read_further);
