@@ -450,6 +450,8 @@ const control = (on: On): void => {
         [{ _tag: "PutAliasPrefix", prefix: { interface: other.id, prefix: "10.0.5.0/33" } }, 303],
         [{ _tag: "DeleteAliasPrefix", interface: other.id, prefix: "10.0.5.0/24" }, 304],
         [{ _tag: "DeleteAliasPrefix", interface: other.id, prefix: "10.0.6.0/24" }, 302],
+        [{ _tag: "DeleteAliasPrefix", interface: other.id, prefix: "10.0.0.2/32" }, 201],
+        [{ _tag: "PutVip", vip: { interface: other.id, ip: "0.0.0.0" } }, 3],
         [{ _tag: "DeleteBalancerPrefix", interface: other.id, prefix: "10.0.6.0/24" }, 201],
         [{ _tag: "PutVip", vip: { interface: other.id, ip: "fd00::1" } }, 204],
         [{ _tag: "PutVip", vip: { interface: other.id, ip: "203.0.113.9" } }, 323],

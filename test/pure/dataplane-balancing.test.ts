@@ -206,7 +206,11 @@ describe("a load balancer", () => {
     w.apply(balancer([]))
     const code = (operation: Operation) => w.try(operation).code
     assert.strictEqual(code(balancer([], { id: "other" })), 202)
+    w.create("a", { ipv4: "10.0.0.1" })
+    w.apply({ _tag: "PutVip", vip: { interface: "a", ip: "10.0.0.101" } })
     assert.strictEqual(code(balancer([], { ip: "10.0.0.101" })), 202)
+    assert.strictEqual(code(balancer([], { ip: "10.0.0.102" })), 0)
+    w.apply({ _tag: "DeleteInterface", id: "a" })
     assert.strictEqual(code(balancer(["10.0.0.1"])), 204)
     assert.strictEqual(code(balancer([], { ports: [{ protocol: 1, first: 1, last: 1 }] })), 3)
     assert.strictEqual(code(balancer([], { underlayAddress: "fd00:f:1::5" })), 3)

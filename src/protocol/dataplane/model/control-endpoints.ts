@@ -25,6 +25,7 @@ import {
   invalid,
   isInvalid,
   named,
+  realAddress,
   type Step,
   takeAddress,
   wantedAddress,
@@ -130,10 +131,12 @@ export const deletePrefix = (state: ModelState, id: string, text: string, routed
   if (entry === undefined) return failed(state, statusCodes.NO_VM)
   const own = entry.prefixes.find((one) => same(one, prefix, routed))
   if (own !== undefined) return done(removePrefix(state, entry, own))
+  if (!routed) return failed(state, statusCodes.NOT_FOUND)
   const table = find(state.vnis, entry.spec.vni)
-  const there = table !== undefined && HashMap.has(table.routes, key(prefix))
-  if (routed) return failed(state, there ? statusCodes.ROUTE_BAD_PORT : statusCodes.ROUTE_NOT_FOUND)
-  return failed(state, statusCodes.NOT_FOUND)
+  const route = table === undefined ? undefined : find(table.routes, key(prefix))
+  if (route === undefined) return failed(state, statusCodes.ROUTE_NOT_FOUND)
+  // Its primary address is routed to it, too.
+  return failed(state, route.local === id ? statusCodes.NOT_FOUND : statusCodes.ROUTE_BAD_PORT)
 }
 
 export const vipSpec = (entry: Interface, vip: Vip): VipSpec => ({
@@ -144,7 +147,7 @@ export const vipSpec = (entry: Interface, vip: Vip): VipSpec => ({
 
 export const putVip = (state: ModelState, spec: VipSpec): Step => {
   if (!named(spec.interface, 1, 63)) return invalid(state, "Invalid interface_id")
-  const ip = parseAddress(spec.ip)
+  const ip = realAddress(spec.ip)
   if (ip === undefined) return invalid(state, "Invalid vip_ip")
   const wanted = wantedAddress(state, spec.underlayAddress)
   if (isInvalid(wanted)) return invalid(state, badWanted)
@@ -195,7 +198,7 @@ export const natSpec = (entry: Interface, nat: Nat): NatSpec => ({
 
 const badRange = (range: { readonly minPort: number; readonly maxPort: number }): string | undefined => {
   if (range.minPort > 0xffff) return "Invalid min_port"
-  if (range.maxPort > 0xffff) return "Invalid max_port"
+  if (range.maxPort > 0x1_0000) return "Invalid max_port"
   return range.minPort >= range.maxPort ? "Invalid port range" : undefined
 }
 
@@ -224,7 +227,7 @@ const portsTaken = (
 
 export const putNat = (state: ModelState, spec: NatSpec): Step => {
   if (!named(spec.interface, 1, 63)) return invalid(state, "Invalid interface_id")
-  const ip = parseAddress(spec.ip)
+  const ip = realAddress(spec.ip)
   if (ip === undefined) return invalid(state, "Invalid nat_ip")
   const bad = badRange(spec)
   if (bad !== undefined) return invalid(state, bad)
@@ -265,7 +268,7 @@ export const deleteNat = (state: ModelState, id: string): Step => {
 }
 
 export const putNeighborNat = (state: ModelState, spec: NeighborNatSpec): Step => {
-  const ip = parseAddress(spec.ip)
+  const ip = realAddress(spec.ip)
   if (ip === undefined) return invalid(state, "Invalid nat_ip")
   const bad = badRange(spec)
   if (bad !== undefined) return invalid(state, bad)
@@ -297,7 +300,7 @@ export const putNeighborNat = (state: ModelState, spec: NeighborNatSpec): Step =
 }
 
 export const deleteNeighborNat = (state: ModelState, spec: NeighborNatSpec): Step => {
-  const ip = parseAddress(spec.ip)
+  const ip = realAddress(spec.ip)
   if (ip === undefined) return invalid(state, "Invalid nat_ip")
   const bad = badRange(spec)
   if (bad !== undefined) return invalid(state, bad)

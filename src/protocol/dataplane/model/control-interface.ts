@@ -84,10 +84,10 @@ export const checkInterface = (state: ModelState, spec: InterfaceSpec): Interfac
   if (typeof ipv6 === "object") return "Invalid ipv6_config.primary_address"
   if (ipv4 === undefined && ipv6 === undefined)
     return "Invalid ipv4_config.primary_address and ipv6_config.primary_address combination"
-  const pxe = badPxe(spec, ipv6)
-  if (pxe !== undefined) return pxe
   if (!named(spec.device, 1, 63)) return "Invalid device_name"
   if (!named(spec.hostname ?? "", 0, 63)) return "Invalid hostname"
+  const pxe = badPxe(spec, ipv6)
+  if (pxe !== undefined) return pxe
   const wanted = wantedAddress(state, spec.underlayAddress)
   if (isInvalid(wanted)) return badWanted
   return {

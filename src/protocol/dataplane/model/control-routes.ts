@@ -22,10 +22,10 @@ const checkHops = (asked: RouteSpec): ReadonlyArray<Hop> | string | number => {
   for (const hop of hops) {
     const address = parseAddress(hop.address)
     if (address === undefined) return "Invalid route.nexthop_address"
-    if (address.family === 4) return statusCodes.BAD_IPVER
-    if (hop.weight > 256) return "Invalid route.weight"
+    if (hop.weight > 256) return "Invalid route.hops.weight"
     list.push({ address: format(address.bytes), vni: hop.vni, weight: Math.max(1, hop.weight) })
   }
+  if (list.some(({ address }) => !address.includes(":"))) return statusCodes.BAD_IPVER
   list.sort((a, b) => byAddress(a.address, b.address))
   return list.some((hop, i) => hop.address === list[i + 1]?.address) ? "Duplicate route.hops entry" : list
 }

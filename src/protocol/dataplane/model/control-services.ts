@@ -9,7 +9,7 @@ import {
   statusCodes,
 } from "../Dataplane.ts"
 import { firewallDigest, loadBalancerDigest } from "../digest.ts"
-import { format, parseAddress, parsePrefix, prefixText } from "./address.ts"
+import { format, parsePrefix, prefixText } from "./address.ts"
 import { compileRule, type Firewall, openFirewall } from "./firewall.ts"
 import { balancerSlots, buildMaglev, byAddress } from "./maglev.ts"
 import { groupOf } from "./nat.ts"
@@ -22,6 +22,7 @@ import {
   invalid,
   isInvalid,
   named,
+  realAddress,
   type Step,
   takeAddress,
   wantedAddress,
@@ -66,18 +67,17 @@ const slotsOf = (targets: ReadonlyArray<string>): Uint16Array =>
 export const putBalancer = (state: ModelState, asked: LoadBalancerSpec): Step => {
   if (!named(asked.id, 1, 63)) return invalid(state, "Invalid loadbalancer_id")
   if (asked.vni > maxVni) return invalid(state, "VNI exceeds 24-bit range")
-  const ip = parseAddress(asked.ip)
+  const ip = realAddress(asked.ip)
   if (ip === undefined) return invalid(state, "Invalid loadbalanced_ip")
   const ports = checkPorts(asked.ports)
   if (typeof ports === "string") return invalid(state, ports)
-  const parsed = asked.targets.map(parseAddress)
+  const parsed = asked.targets.map(realAddress)
   if (parsed.includes(undefined)) return invalid(state, "Invalid target_ip")
+  const targets = parsed.flatMap((target) => (target === undefined ? [] : [format(target.bytes)]))
+  if (new Set(targets).size !== targets.length) return invalid(state, "Duplicate target_ip")
   const wanted = wantedAddress(state, asked.underlayAddress)
   if (isInvalid(wanted)) return invalid(state, badWanted)
   if (parsed.some((target) => target?.family === 4)) return failed(state, statusCodes.BAD_IPVER)
-  const targets = [
-    ...new Set(parsed.flatMap((target) => (target === undefined ? [] : [format(target.bytes)]))),
-  ]
   targets.sort(byAddress)
   const spec: LoadBalancerSpec = {
     id: asked.id,
@@ -109,35 +109,41 @@ const addBalancer = (state: ModelState, spec: LoadBalancerSpec, wanted: string |
   return done(digested(next, loadBalancerDigest(spec)), given.address)
 }
 
+/** Ports and targets change in place; with another address it is another one of the same name. */
 const changeBalancer = (state: ModelState, old: Balancer, spec: LoadBalancerSpec): Step => {
   const before = loadBalancerDigest(old.spec)
   const after = loadBalancerDigest(spec)
+  if (before === after) return done(state, old.underlayAddress)
   if (
     old.spec.vni !== spec.vni ||
     old.spec.ip !== spec.ip ||
     old.spec.underlayAddress !== spec.underlayAddress
-  )
-    return failed(state, statusCodes.ALREADY_EXISTS)
-  if (before === after) return done(state, old.underlayAddress)
+  ) {
+    const again = addBalancer(removeBalancer(state, old), spec, spec.underlayAddress)
+    return again.result.code === 0 ? again : failed(state, again.result.code)
+  }
   const balancer: Balancer = { ...old, spec, slots: slotsOf(spec.targets) }
   const balancers = HashMap.set(state.balancers, spec.id, balancer)
   return done(digested({ ...state, balancers }, before, after), old.underlayAddress)
 }
 
+const removeBalancer = (state: ModelState, old: Balancer): ModelState => {
+  const { id, ip, vni } = old.spec
+  const freed = takeAddress(state, "balancer", old.underlayAddress)
+  let left: ModelState = {
+    ...freed,
+    balancers: HashMap.remove(freed.balancers, id),
+    addresses: HashMap.remove(freed.addresses, groupOf(vni, ip)),
+  }
+  for (const [flow, { translation }] of left.flows.all)
+    if (translation._tag === "Balancer" && translation.id === id) left = endFlow(left, flow)
+  return digested(releaseVni(left, vni), loadBalancerDigest(old.spec))
+}
+
 export const deleteBalancer = (state: ModelState, id: string): Step => {
   if (!named(id, 1, 63)) return invalid(state, "Invalid loadbalancer_id")
   const old = find(state.balancers, id)
-  if (old === undefined) return failed(state, statusCodes.NOT_FOUND)
-  const freed = takeAddress(state, "balancer", old.underlayAddress)
-  const left: ModelState = {
-    ...freed,
-    balancers: HashMap.remove(freed.balancers, id),
-    addresses: HashMap.remove(freed.addresses, groupOf(old.spec.vni, old.spec.ip)),
-  }
-  let ended = left
-  for (const [flow, { translation }] of left.flows.all)
-    if (translation._tag === "Balancer" && translation.id === id) ended = endFlow(ended, flow)
-  return done(digested(releaseVni(ended, old.spec.vni), loadBalancerDigest(old.spec)))
+  return old === undefined ? failed(state, statusCodes.NOT_FOUND) : done(removeBalancer(state, old))
 }
 
 const canonicalPrefix = (
@@ -156,6 +162,24 @@ const canonicalPrefix = (
 const badPorts = (range: PortRange | undefined): boolean =>
   range !== undefined && (range.first < 0 || range.last > 0xffff || range.last < range.first)
 
+/** ICMPv6 is ICMP in an IPv6 rule: one number for both, so that a rule for every family can be said. */
+const badProtocol = ({
+  destinationPorts,
+  icmpCode,
+  icmpType,
+  protocol,
+  sourcePorts,
+}: FirewallRule): boolean => {
+  const hasPorts = sourcePorts !== undefined || destinationPorts !== undefined
+  const hasIcmp = icmpType !== undefined || icmpCode !== undefined
+  return (
+    protocol > 0xff ||
+    protocol === 58 ||
+    (hasPorts && ![6, 17, 132].includes(protocol)) ||
+    (hasIcmp && protocol !== 1)
+  )
+}
+
 const checkRule = (rule: FirewallRule): FirewallRule | string => {
   if (!named(rule.id, 1, 63)) return "Invalid rule id"
   const source = canonicalPrefix(rule.source, "source_prefix")
@@ -166,11 +190,11 @@ const checkRule = (rule: FirewallRule): FirewallRule | string => {
     source.text !== undefined &&
     destination.text !== undefined &&
     source.text.includes(":") !== destination.text.includes(":")
-  if (mixed) return "Invalid destination_prefix.ip"
+  if (mixed) return "Invalid destination_prefix.ip.ipver"
   if (rule.priority > 0xffff) return "Invalid priority"
-  if (rule.protocol > 0xff) return "Invalid protocol"
-  if (badPorts(rule.sourcePorts)) return "Invalid src_port range"
-  if (badPorts(rule.destinationPorts)) return "Invalid dst_port range"
+  if (badProtocol(rule)) return "Invalid protocol"
+  if (badPorts(rule.sourcePorts)) return "Invalid source_ports"
+  if (badPorts(rule.destinationPorts)) return "Invalid destination_ports"
   if ((rule.icmpType ?? 0) > 0xff) return "Invalid icmp.icmp_type"
   if ((rule.icmpCode ?? 0) > 0xff) return "Invalid icmp.icmp_code"
   const every = (other: string | undefined): string | undefined =>
@@ -215,6 +239,7 @@ const withFirewall = (state: ModelState, entry: Interface): ModelState => ({
 
 export const putFirewall = (state: ModelState, asked: FirewallSpec): Step => {
   if (!named(asked.interface, 1, 63)) return invalid(state, "Invalid interface_id")
+  if (asked.rules.length > limits.rules) return invalid(state, "Too many rules")
   const rules: Array<FirewallRule> = []
   for (const rule of asked.rules) {
     const checked = checkRule(rule)
@@ -225,7 +250,6 @@ export const putFirewall = (state: ModelState, asked: FirewallSpec): Step => {
   if (entry === undefined) return failed(state, statusCodes.NO_VM)
   if (new Set(rules.map(({ id }) => id)).size !== rules.length)
     return failed(state, statusCodes.ALREADY_EXISTS)
-  if (rules.length > limits.rules) return failed(state, statusCodes.OUT_OF_MEMORY)
   const spec: FirewallSpec = {
     interface: asked.interface,
     ingress: asked.ingress,

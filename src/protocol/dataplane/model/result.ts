@@ -1,6 +1,6 @@
 /** What an operation answers, and the checks that operations share. */
 import { type OperationResult, statusCodes } from "../Dataplane.ts"
-import { bytesOf, format, isZero, parseIpv6 } from "./address.ts"
+import { bytesOf, format, isZero, parseAddress, parseIpv6 } from "./address.ts"
 import { find } from "./find.ts"
 import {
   type Endpoint,
@@ -59,6 +59,12 @@ export const wantedAddress = (
   if (isZero(bytes)) return undefined
   const chosen = ((bytes[10] ?? 0) & 0x80) !== 0
   return chosen && isOwnPrefix(state, format(bytes)) ? format(bytes) : { invalid: true }
+}
+
+/** An address of either family that is one. */
+export const realAddress = (text: string): ReturnType<typeof parseAddress> => {
+  const address = parseAddress(text)
+  return address === undefined || isZero(address.bytes) ? undefined : address
 }
 
 export const badWanted = "Invalid preferred_underlay_route"
