@@ -128,6 +128,12 @@ part_jumbo() {
 	check "jumbo: and over IPv6" in_space v1 ping -c 2 -W 2 -s 8952 -M do 2001:db8::2
 	same "jumbo: nothing is cut" "$(counter 1 uplink.tx_errors)" 0
 	clean
+	for i in 1 2; do ip netns add "$(space h$i)"; done
+	ip link add "upl${id}p1" netns "$(space h1)" mtu 9040 type veth peer name "upl${id}p2" netns "$(space h2)" mtu 9040
+	for i in 1 2; do ip -n "$(space h$i)" link set "upl${id}p$i" up; done
+	start 1 "eth:upl${id}p1" 9000 && start 2 "eth:upl${id}p2" 9000 || return
+	check "jumbo: over a network device too" in_space v1 ping -c 2 -W 2 -s 8972 -M do 10.0.0.2
+	clean
 }
 
 # Two veth pairs between two hosts.

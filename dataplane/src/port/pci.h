@@ -37,6 +37,10 @@ bool pci_link(struct port *port);
  * the device, without arguments. False: too long. */
 bool pci_arguments(const char *device, char *name, char *arguments, size_t limit);
 
+/* pci_send.c: frames of an access port; and how the link layer of an uplink sends. */
+void pci_transmit(struct port *port, struct rte_mbuf **burst, unsigned count);
+extern const struct underlay_ops pci_link_ops;
+
 /* pci_offload.c: marks on a frame what the device is to do. False: it cannot, software must. `capabilities`:
  * RTE_ETH_TX_OFFLOAD_*. */
 bool pci_offload(struct rte_mbuf *frame, uint64_t capabilities);
