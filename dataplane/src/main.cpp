@@ -23,33 +23,16 @@ int refuse(const char *what, const char *why)
 	return 1;
 }
 
-ferrite_engine_config engine_config(const control_options &options, const char *name)
+int set_up(struct control *control, ferrite_engine *engine, const control_options &options)
 {
-	ferrite_engine_config config{};
+	char error[OPTIONS_ERROR_TEXT] = "";
 
-	config.name = name;
-	config.underlay_prefix = options.underlay;
-	config.uplink = options.uplink;
-	config.mtu = options.mtu;
-	std::memcpy(config.dns4, options.dns4, sizeof config.dns4);
-	config.dns4_count = options.dns4_count;
-	std::memcpy(config.dns6, options.dns6, sizeof config.dns6);
-	config.dns6_count = options.dns6_count;
-	config.start_worker = true;
-	return config;
-}
-
-int add_ports(struct control *control, const control_options &options)
-{
-	for (unsigned i = 0; i < options.port_count; ++i) {
-		const control_option_port &port = options.ports[i];
-		char error[FERRITE_ERROR_TEXT] = "";
-
-		if (control_port_add(control, port.name, port.device, port.has_mac ? &port.mac : nullptr, error) != 0)
-			return refuse("a port did not open",
-				      ("--port " + std::string(port.name) + "=" + port.device + ": " + error).c_str());
-		log_info("port", "name=%s device=%s", port.name, port.device);
-	}
+	if (control == nullptr)
+		return refuse("the control layer did not start", "no memory");
+	if (control_options_apply(&options, engine, control, error) != 0)
+		return refuse("an option is refused", error);
+	for (unsigned i = 0; i < options.port_count; ++i)
+		log_info("port", "name=%s device=%s", options.ports[i].name, options.ports[i].device);
 	return 0;
 }
 
@@ -93,7 +76,9 @@ int run(const control_options &options)
 	pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 	gethostname(hostname, sizeof hostname - 1);
 	const char *name = options.name[0] != 0 ? options.name : hostname;
-	ferrite_engine_config config = engine_config(options, name);
+	ferrite_engine_config config = control_options_engine(&options, name);
+
+	config.start_worker = true;
 
 	/* Before the engine takes devices: a second start must not touch those of the first. */
 	if (!ferrite::claim_address(options.grpc, error))
@@ -103,8 +88,7 @@ int run(const control_options &options)
 		return refuse("the engine did not start",
 			      ("--uplink " + std::string(options.uplink) + ": " + engine_error).c_str());
 	struct control *control = control_create(shared.engine);
-	int failed = control == nullptr ? refuse("the control layer did not start", "no memory")
-					: add_ports(control, options);
+	int failed = set_up(control, shared.engine, options);
 
 	if (failed == 0) {
 		log_info("started", "name=%s version=%s uplink=%s mtu=%u", name, ferrite::version, options.uplink,

@@ -13,15 +13,31 @@ struct fake_port {
 	char device[FERRITE_DEVICE_TEXT];
 };
 
+struct fake_prefix {
+	struct ferrite_route_key key;
+	bool routed;
+};
+
 struct fake_interface {
 	bool used;
+	struct fake_prefix prefixes[16];
+	unsigned prefix_count;
+	bool has_vip, has_nat;
+	struct ferrite_interface_settings settings;
+	struct fake_firewall *firewall;
 	struct ferrite_interface_config config;
 	ferrite_ipv6 underlay;
 	uint16_t generation;
 };
 
+enum { FAKE_BALANCERS = 64 };
+
 struct ferrite_engine {
 	ferrite_ipv6 prefix;
+	unsigned endpoints, neighbor_nats;
+	uint32_t next_underlay;
+	bool balancers[FAKE_BALANCERS + 1];
+	unsigned targets[FAKE_BALANCERS + 1];
 	int fail[FAKE_CALLS];
 	struct fake_port ports[FAKE_PORTS + 1];
 	struct fake_interface interfaces[FAKE_INTERFACES + 1];
@@ -79,6 +95,8 @@ int ferrite_engine_start(const struct ferrite_engine_config *config, struct ferr
 
 void ferrite_engine_stop(struct ferrite_engine *engine)
 {
+	for (unsigned i = 1; i <= FAKE_INTERFACES; ++i)
+		free(engine->interfaces[i].firewall);
 	free(engine);
 }
 
@@ -251,6 +269,12 @@ int ferrite_interface_remove(struct ferrite_engine *engine, uint32_t index)
 		if (found && engine->routes[at].local)
 			take_out(engine, at);
 	}
+	if (interface->prefix_count > 0 || interface->has_vip || interface->has_nat) {
+		fprintf(stderr, "fake engine: an interface goes before what stands around it\n");
+		abort();
+	}
+	free(interface->firewall);
+	interface->firewall = NULL;
 	interface->used = false;
 	engine->ports[interface->config.port].busy = false;
 	return take_failure(engine, FAKE_INTERFACE_REMOVE);
@@ -301,4 +325,292 @@ void ferrite_counters_each(struct ferrite_engine *engine,
 {
 	visit(context, "stage.encap.packets", fake_engine_interfaces(engine));
 	visit(context, "drop.route_miss", 0);
+}
+
+unsigned fake_engine_endpoints(const struct ferrite_engine *engine)
+{
+	return engine->endpoints;
+}
+
+unsigned fake_engine_neighbor_nats(const struct ferrite_engine *engine)
+{
+	return engine->neighbor_nats;
+}
+
+const struct fake_firewall *fake_engine_firewall(const struct ferrite_engine *engine, uint32_t interface)
+{
+	return engine->interfaces[interface].firewall;
+}
+
+unsigned fake_engine_targets(const struct ferrite_engine *engine, uint32_t balancer)
+{
+	return engine->targets[balancer];
+}
+
+const struct ferrite_interface_settings *fake_engine_settings(const struct ferrite_engine *engine, uint32_t interface)
+{
+	return &engine->interfaces[interface].settings;
+}
+
+/* The wanted one, or one that no other endpoint has. */
+static void take_underlay(struct ferrite_engine *engine, const ferrite_ipv6 *preferred, uint8_t type,
+			  ferrite_ipv6 *underlay)
+{
+	uint32_t number = ++engine->next_underlay;
+
+	engine->endpoints++;
+	if (!is_zero(preferred->bytes, 16)) {
+		*underlay = *preferred;
+		return;
+	}
+	*underlay = engine->prefix;
+	underlay->bytes[8] = 0xd0;
+	underlay->bytes[9] = type;
+	underlay->bytes[12] = (uint8_t)(number >> 24);
+	underlay->bytes[13] = (uint8_t)(number >> 16);
+	underlay->bytes[14] = (uint8_t)(number >> 8);
+	underlay->bytes[15] = (uint8_t)number;
+}
+
+int ferrite_interface_update(struct ferrite_engine *engine, uint32_t index,
+			     const struct ferrite_interface_settings *settings)
+{
+	int failed = take_failure(engine, FAKE_INTERFACE_UPDATE);
+
+	if (failed == 0)
+		engine->interfaces[index].settings = *settings;
+	return failed;
+}
+
+static struct ferrite_route alias_route(const struct fake_interface *interface, const struct ferrite_route_key *key)
+{
+	struct ferrite_route route = {.key = *key, .local = true};
+
+	route.key.vni = interface->config.vni;
+	return route;
+}
+
+int ferrite_prefix_add(struct ferrite_engine *engine, uint32_t interface, const struct ferrite_route_key *key,
+		       bool routed, const ferrite_ipv6 *preferred, ferrite_ipv6 *underlay)
+{
+	struct fake_interface *of = &engine->interfaces[interface];
+	int failed = take_failure(engine, FAKE_PREFIX_ADD);
+	struct ferrite_route route = alias_route(of, key);
+
+	if (failed == 0 && of->prefix_count == 16)
+		failed = -ENOSPC;
+	if (failed == 0 && routed)
+		failed = put(engine, &route, false);
+	if (failed != 0)
+		return failed;
+	of->prefixes[of->prefix_count++] = (struct fake_prefix){.key = route.key, .routed = routed};
+	take_underlay(engine, preferred, routed ? 6 : 5, underlay);
+	return 0;
+}
+
+int ferrite_prefix_remove(struct ferrite_engine *engine, uint32_t interface, const struct ferrite_route_key *key,
+			  bool routed)
+{
+	struct fake_interface *of = &engine->interfaces[interface];
+	struct ferrite_route route = alias_route(of, key);
+	bool found;
+
+	for (unsigned i = 0; i < of->prefix_count; ++i) {
+		if (of->prefixes[i].routed != routed || key_order(&of->prefixes[i].key, &route.key) != 0)
+			continue;
+		of->prefixes[i] = of->prefixes[--of->prefix_count];
+		if (routed)
+			take_out(engine, position(engine, &route.key, &found));
+		engine->endpoints--;
+		return 0;
+	}
+	return -ENOENT;
+}
+
+int ferrite_vip_add(struct ferrite_engine *engine, uint32_t interface, ferrite_ipv4 vip, const ferrite_ipv6 *preferred,
+		    ferrite_ipv6 *underlay)
+{
+	int failed = take_failure(engine, FAKE_VIP_ADD);
+
+	(void)vip;
+	if (failed == 0 && engine->interfaces[interface].has_vip)
+		failed = -EEXIST;
+	if (failed != 0)
+		return failed;
+	engine->interfaces[interface].has_vip = true;
+	take_underlay(engine, preferred, 2, underlay);
+	return 0;
+}
+
+int ferrite_vip_remove(struct ferrite_engine *engine, uint32_t interface)
+{
+	if (!engine->interfaces[interface].has_vip)
+		return -ENOENT;
+	engine->interfaces[interface].has_vip = false;
+	engine->endpoints--;
+	return 0;
+}
+
+int ferrite_nat_add(struct ferrite_engine *engine, uint32_t interface, ferrite_ipv4 ip, uint32_t min, uint32_t max,
+		    const ferrite_ipv6 *preferred, ferrite_ipv6 *underlay)
+{
+	int failed = take_failure(engine, FAKE_NAT_ADD);
+
+	(void)ip;
+	(void)min;
+	(void)max;
+	if (failed == 0 && engine->interfaces[interface].has_nat)
+		failed = -EEXIST;
+	if (failed != 0)
+		return failed;
+	engine->interfaces[interface].has_nat = true;
+	take_underlay(engine, preferred, 3, underlay);
+	return 0;
+}
+
+int ferrite_nat_update(struct ferrite_engine *engine, uint32_t interface, uint32_t min, uint32_t max)
+{
+	int failed = take_failure(engine, FAKE_NAT_UPDATE);
+
+	(void)min;
+	(void)max;
+	return failed != 0 ? failed : engine->interfaces[interface].has_nat ? 0 : -ENOENT;
+}
+
+int ferrite_nat_remove(struct ferrite_engine *engine, uint32_t interface)
+{
+	if (!engine->interfaces[interface].has_nat)
+		return -ENOENT;
+	engine->interfaces[interface].has_nat = false;
+	engine->endpoints--;
+	return 0;
+}
+
+int ferrite_neighbor_nat_add(struct ferrite_engine *engine, const struct ferrite_neighbor_nat *entry)
+{
+	int failed = take_failure(engine, FAKE_NEIGHBOR_NAT_ADD);
+
+	(void)entry;
+	if (failed == 0)
+		engine->neighbor_nats++;
+	return failed;
+}
+
+int ferrite_neighbor_nat_remove(struct ferrite_engine *engine, const struct ferrite_neighbor_nat *entry)
+{
+	(void)entry;
+	engine->neighbor_nats--;
+	return 0;
+}
+
+int ferrite_balancer_add(struct ferrite_engine *engine, const struct ferrite_balancer_config *config, uint32_t *index,
+			 ferrite_ipv6 *underlay)
+{
+	int failed = take_failure(engine, FAKE_BALANCER_ADD);
+	uint32_t at = 1;
+
+	while (at <= FAKE_BALANCERS && engine->balancers[at])
+		++at;
+	if (failed == 0 && at > FAKE_BALANCERS)
+		failed = -ENOSPC;
+	if (failed != 0)
+		return failed;
+	engine->balancers[at] = true;
+	engine->targets[at] = 0;
+	*index = at;
+	take_underlay(engine, &config->preferred_underlay, 4, underlay);
+	return 0;
+}
+
+int ferrite_balancer_remove(struct ferrite_engine *engine, uint32_t index)
+{
+	if (!engine->balancers[index])
+		return -ENOENT;
+	engine->balancers[index] = false;
+	engine->endpoints--;
+	return 0;
+}
+
+int ferrite_balancer_ports(struct ferrite_engine *engine, uint32_t index, const struct ferrite_balancer_port *ports,
+			   unsigned count)
+{
+	(void)index;
+	(void)ports;
+	(void)count;
+	return take_failure(engine, FAKE_BALANCER_PORTS);
+}
+
+int ferrite_balancer_targets(struct ferrite_engine *engine, uint32_t index, const ferrite_ipv6 *targets, unsigned count)
+{
+	int failed = take_failure(engine, FAKE_BALANCER_TARGETS);
+
+	for (unsigned i = 1; i < count; ++i)
+		if (memcmp(&targets[i - 1], &targets[i], sizeof *targets) >= 0)
+			failed = -EINVAL;
+	if (failed == 0)
+		engine->targets[index] = count;
+	return failed;
+}
+
+int ferrite_firewall_set(struct ferrite_engine *engine, uint32_t interface, const struct ferrite_rule *rules,
+			 unsigned count, enum ferrite_firewall_default ingress, enum ferrite_firewall_default egress)
+{
+	int failed = take_failure(engine, FAKE_FIREWALL_SET);
+	struct fake_interface *of = &engine->interfaces[interface];
+
+	if (failed != 0)
+		return failed;
+	if (of->firewall == NULL)
+		of->firewall = malloc(sizeof *of->firewall);
+	if (of->firewall == NULL)
+		return -ENOMEM;
+	of->firewall->count = count;
+	of->firewall->ingress = ingress;
+	of->firewall->egress = egress;
+	if (count > 0)
+		memcpy(of->firewall->rules, rules, count * sizeof *rules);
+	return 0;
+}
+
+uint64_t ferrite_firewall_hits(struct ferrite_engine *engine, uint32_t interface, uint32_t tag)
+{
+	(void)engine;
+	(void)interface;
+	return tag;
+}
+
+int ferrite_virtual_service_add(struct ferrite_engine *engine, const struct ferrite_virtual_service *service)
+{
+	(void)engine;
+	(void)service;
+	return 0;
+}
+
+int ferrite_interface_counters(struct ferrite_engine *engine, uint32_t interface,
+			       void (*visit)(void *context, const char *name, uint64_t value), void *context)
+{
+	if (interface == 0 || interface > FAKE_INTERFACES || !engine->interfaces[interface].used)
+		return -ENOENT;
+	visit(context, "rx_packets", 0);
+	return 0;
+}
+
+unsigned ferrite_flow_events(struct ferrite_engine *engine, struct ferrite_flow_event *events, unsigned limit)
+{
+	(void)engine;
+	(void)events;
+	(void)limit;
+	return 0;
+}
+
+int ferrite_trace_packet(struct ferrite_engine *engine, uint32_t port, const uint8_t *bytes, uint32_t length, bool keep,
+			 struct ferrite_trace_result *result)
+{
+	(void)engine;
+	(void)port;
+	(void)bytes;
+	(void)length;
+	(void)keep;
+	(void)result;
+	return -ENOENT;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "address.h"
 #include "log.h"
 #include "state.h"
 
@@ -35,6 +36,10 @@ struct control *control_create(struct ferrite_engine *engine)
 	control->engine = engine;
 	control_random(&control->seed, sizeof control->seed);
 	make_uuid(control->uuid);
+	control_key_open(&control->underlays, control->seed);
+	control_key_open(&control->vip_owners, control->seed);
+	control_key_open(&control->balancers.by_address, control->seed);
+	control_nat_table_open(&control->nat_table, control->seed);
 	if (!control_route_table_open(&control->route_table, control->seed) ||
 	    !control_port_table_open(&control->ports, control->seed)) {
 		control_route_table_close(&control->route_table);
@@ -49,6 +54,10 @@ void control_destroy(struct control *control)
 {
 	if (control == NULL)
 		return;
+	if (control->capturing)
+		control_capture_stop(control, NULL);
+	control_neighbor_nats_clear(control, 0, true);
+	control_balancers_close(control);
 	/* From the end, for a removed port on demand shortens the table. */
 	for (uint32_t at = control->ports.used; at-- > 0;) {
 		struct control_port *port = &control->ports.ports[at];
@@ -63,7 +72,32 @@ void control_destroy(struct control *control)
 	control_route_table_close(&control->route_table);
 	control_port_table_close(&control->ports);
 	control_index_free(&control->by_id);
+	control_key_close(&control->underlays);
+	control_key_close(&control->vip_owners);
+	control_nat_table_close(&control->nat_table);
 	free(control);
+}
+
+void control_configure(struct control *control, const struct control_config *config)
+{
+	control->config = *config;
+}
+
+const ferrite_ipv6 *control_underlay_prefix(const struct control *control)
+{
+	return &control->config.underlay_prefix;
+}
+
+bool control_uplink_add(struct control *control, const char *name)
+{
+	if (control->uplink_count == FERRITE_MAX_UPLINKS || strlen(name) >= CONTROL_DEVICE_NAME ||
+	    control_port_find(&control->ports, name) != NULL)
+		return false;
+	for (unsigned at = 0; at < control->uplink_count; ++at)
+		if (strcmp(control->uplinks[at], name) == 0)
+			return false;
+	strcpy(control->uplinks[control->uplink_count++], name);
+	return true;
 }
 
 int control_port_add(struct control *control, const char *name, const char *device, const ferrite_mac *mac,
@@ -81,6 +115,11 @@ int control_port_add(struct control *control, const char *name, const char *devi
 		snprintf(error, FERRITE_ERROR_TEXT, "port %s or its device is there twice", name);
 		return -1;
 	}
+	for (unsigned at = 0; at < control->uplink_count; ++at)
+		if (strcmp(control->uplinks[at], name) == 0) {
+			snprintf(error, FERRITE_ERROR_TEXT, "port %s has the name of an uplink", name);
+			return -1;
+		}
 	port = control_port_reserve(&control->ports);
 	if (port == NULL) {
 		snprintf(error, FERRITE_ERROR_TEXT, "no room for port %s", name);
@@ -117,5 +156,56 @@ void control_initialize(struct control *control)
 	for (uint32_t at = 0; at < control->route_table.vni_used; ++at)
 		if (control->route_table.vnis[at].references != 0)
 			control_routes_clear(control, control->route_table.vnis[at].vni);
+	control_neighbor_nats_clear(control, 0, true);
 	control->initialized = true;
+}
+
+bool control_underlay_taken(const struct control *control, const ferrite_ipv6 *address)
+{
+	struct control_key key = control_key_of_underlay(address);
+
+	return !control_ipv6_is_zero(address) && control_key_find(&control->underlays, &key) != CONTROL_INDEX_NONE;
+}
+
+bool control_endpoint_reserve(struct control *control, const ferrite_ipv6 *preferred)
+{
+	return control->endpoints < FERRITE_MAX_ENDPOINTS && !control_underlay_taken(control, preferred) &&
+	       control_key_reserve(&control->underlays);
+}
+
+void control_endpoint_add(struct control *control, const ferrite_ipv6 *underlay)
+{
+	struct control_key key = control_key_of_underlay(underlay);
+
+	control_key_put(&control->underlays, &key, 0);
+	control->endpoints++;
+}
+
+void control_endpoint_remove(struct control *control, const ferrite_ipv6 *underlay)
+{
+	struct control_key key = control_key_of_underlay(underlay);
+
+	control_key_remove(&control->underlays, &key);
+	control->endpoints--;
+}
+
+void control_tables(const struct control *control, struct control_table_use uses[CONTROL_TABLES])
+{
+	const struct control_table_use all[CONTROL_TABLES] = {
+		{"interfaces", control->by_id.count, FERRITE_MAX_INTERFACES - 1},
+		{"vnis", control->route_table.vni_count, CONTROL_MAX_VNIS},
+		{"routes", control->routes, FERRITE_MAX_ROUTES},
+		{"endpoints", control->endpoints, FERRITE_MAX_ENDPOINTS},
+		{"alias_prefixes", control->prefixes[1], FERRITE_MAX_ENDPOINTS},
+		{"balancer_prefixes", control->prefixes[0], FERRITE_MAX_ENDPOINTS},
+		{"vips", control->vips, FERRITE_MAX_INTERFACES - 1},
+		{"nats", control->nats, FERRITE_MAX_INTERFACES - 1},
+		{"neighbor_nats", control->neighbor_nats, FERRITE_MAX_NEIGHBOR_NATS},
+		{"load_balancers", control->balancers.by_id.count, FERRITE_MAX_ENDPOINTS},
+		{"targets", control->targets, (uint64_t)FERRITE_MAX_ENDPOINTS * FERRITE_MAX_TARGETS},
+		{"firewall_rules", control->rules, (uint64_t)(FERRITE_MAX_INTERFACES - 1) * FERRITE_MAX_RULES},
+		{"edges", 0, 0},
+	};
+
+	memcpy(uses, all, sizeof all);
 }

@@ -27,7 +27,9 @@ enum {
 	CONTROL_DEVICE_NAME = 64, /* likewise */
 	CONTROL_UUID_TEXT = 37,
 	CONTROL_VNI_LIMIT = 1 << 24, /* VNIs are 1 to 16777215: 0 means all, and no more fit the wire formats */
+	CONTROL_MAX_VNIS = 1 << 16,  /* in use at once: with an interface or a load balancer */
 	CONTROL_MAX_PORTS = FERRITE_MAX_INTERFACES, /* those of the start and those on demand together */
+	CONTROL_PXE_FILE = 31,
 };
 
 struct control;
@@ -36,6 +38,21 @@ struct control;
 struct control *control_create(struct ferrite_engine *engine);
 /* Removes every interface and closes every port. */
 void control_destroy(struct control *control);
+
+struct control_config {
+	ferrite_ipv6 underlay_prefix; /* /64, in which preferred underlay addresses must lie */
+	/* Of interfaces whose defaults nobody put; false: those of docs/packet-path.md for dpdkironcore.v1. */
+	bool has_firewall_defaults;
+	enum ferrite_firewall_default ingress, egress;
+};
+
+/* Before the first interface. */
+void control_configure(struct control *control, const struct control_config *config);
+const ferrite_ipv6 *control_underlay_prefix(const struct control *control);
+
+/* Says that a name is an uplink's: CreateInterface answers ALREADY_EXISTS to it. False: the name is taken, or there
+ * are FERRITE_MAX_UPLINKS. */
+bool control_uplink_add(struct control *control, const char *name);
 
 /* A port that is there from the start under a name. `device`: KIND:DEVICE. `mac`: NULL for a derived one. */
 int control_port_add(struct control *control, const char *name, const char *device, const ferrite_mac *mac,
@@ -51,7 +68,8 @@ struct control_state {
 
 void control_read_state(const struct control *control, struct control_state *state);
 bool control_initialized(const struct control *control);
-/* Marks it initialized and takes every VNI back to the routes of its interfaces. */
+/* Marks it initialized and takes every VNI back to the routes of its interfaces and their alias prefixes; neighbour
+ * NATs go, everything else stays. */
 void control_initialize(struct control *control);
 
 struct control_interface_spec {
@@ -62,6 +80,13 @@ struct control_interface_spec {
 	char device[CONTROL_DEVICE_NAME]; /* name of a port, or KIND:DEVICE made for this interface */
 	char hostname[FERRITE_HOSTNAME_TEXT];
 	ferrite_ipv6 preferred_underlay; /* zero: generate */
+	/* What can change in place. */
+	uint64_t total_rate, public_rate; /* Mbit/s; 0: no limit */
+	char pxe_server[FERRITE_PXE_TEXT]; /* canonical text of an address; empty: none */
+	char pxe_file[FERRITE_PXE_TEXT];
+	bool spoof_check_off;
+	uint32_t flow_limit, flow_rate; /* 0: that of the engine */
+	bool rates_refused; /* the caller knows a rule that they break; answered in its turn */
 };
 
 struct control_interface {
@@ -70,14 +95,15 @@ struct control_interface {
 	struct ferrite_port_info port;
 };
 
-/* NOT_FOUND, ALREADY_EXISTS (device), VNF_INSERT, VM_HANDLE (id), VNI_INIT4 (VNI out of range), ROUTE_EXISTS, PORT_START; the first
- * that holds, in this order. */
+/* NOT_FOUND, ALREADY_EXISTS (device), VNF_INSERT, VM_HANDLE (id), VNI_INIT4 (VNI out of range), ROUTE_EXISTS, PORT_METER
+ * (a rate above 2^32 - 1, or the public above the total), PORT_START; the first that holds, in this order. */
 enum control_status control_interface_create(struct control *control, const struct control_interface_spec *spec,
 					     const struct control_interface **made);
-/* As create, but an interface that is there with the same values is a success, and with others ALREADY_EXISTS. */
+/* As create, but of an interface that is there what can change in place does; other differences are ALREADY_EXISTS. */
 enum control_status control_interface_ensure(struct control *control, const struct control_interface_spec *spec,
 					     const struct control_interface **made);
-/* NOT_FOUND. With the last interface of a VNI go its routes; a port made on demand is closed. */
+/* NOT_FOUND. Its prefixes, VIP, NAT and firewall go with it, and with the last use of a VNI its routes and neighbour
+ * NATs; a port made on demand is closed. */
 enum control_status control_interface_delete(struct control *control, const char *id);
 /* NULL where there is none; valid until the next call that changes something. */
 const struct control_interface *control_interface_find(const struct control *control, const char *id);
@@ -89,6 +115,8 @@ struct control_route {
 	struct ferrite_route_key key; /* host bits may be set */
 	ferrite_ipv6 next_hop;
 	uint32_t next_hop_vni;
+	unsigned hop_count; /* 0 or 1: `next_hop` is all */
+	const struct ferrite_hop *hops; /* sorted by address, none twice; `next_hop` is then the first */
 };
 
 /* NO_VNI, ROUTE_EXISTS (unless `replace`, then only for a local one), ROUTE_INSERT (length, table full). */
@@ -107,4 +135,7 @@ void control_vni_reset(struct control *control, uint32_t vni);
 #ifdef __cplusplus
 }
 #endif
+
+#include "service.h"
+
 #endif

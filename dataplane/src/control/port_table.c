@@ -84,7 +84,7 @@ void control_port_erase(struct control_port_table *table, struct control_port *p
 
 bool control_port_on_demand(const char *device)
 {
-	static const char *const kinds[] = {"vtap:", "ring:"};
+	static const char *const kinds[] = {"vtap:", "ring:", "vhost:"};
 
 	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; ++i) {
 		size_t length = strlen(kinds[i]);

@@ -12,10 +12,29 @@
 #include "control.h"
 #include "hash_index.h"
 
+struct control_prefix_record {
+	struct control_prefix public; /* its key has the VNI of the interface */
+};
+
+/* The rules of an interface, and who said its defaults. */
+struct control_firewall_record {
+	bool stated; /* the defaults are somebody's word: `ingress` and `egress` */
+	enum ferrite_firewall_default ingress, egress;
+	struct control_rule *rules; /* by age */
+	uint32_t count, capacity;
+	uint32_t last_tag;
+};
+
 struct control_interface_record {
 	struct control_interface public;
 	uint32_t index; /* in the engine */
 	uint32_t port;  /* record number in the port table */
+	struct control_prefix_record *prefixes; /* by age */
+	uint32_t prefix_count, prefix_capacity;
+	bool has_vip, has_nat;
+	struct control_vip vip;
+	struct control_nat nat;
+	struct control_firewall_record firewall;
 };
 
 struct control_port {
@@ -45,7 +64,7 @@ struct control_port *control_port_reserve(struct control_port_table *table);
 void control_port_insert(struct control_port_table *table, struct control_port *port);
 void control_port_erase(struct control_port_table *table, struct control_port *port);
 
-/* Whether CreateInterface may make such a port: a TAP or an in-process ring. A device of the host is taken only
+/* Whether CreateInterface may make such a port: a TAP, a vhost-user socket or an in-process ring. A device of the host is taken only
  * where its operator says so at the start. */
 bool control_port_on_demand(const char *device);
 

@@ -40,12 +40,14 @@ static bool vni_equal(const void *table, uint32_t record, const void *vni)
 bool control_route_table_open(struct control_route_table *table, uint64_t seed)
 {
 	*table = (struct control_route_table){.seed = seed, .free = CONTROL_INDEX_NONE};
-	table->vnis = calloc(FERRITE_MAX_INTERFACES, sizeof *table->vnis);
+	table->vnis = calloc(CONTROL_MAX_VNIS, sizeof *table->vnis);
 	return table->vnis != NULL;
 }
 
 void control_route_table_close(struct control_route_table *table)
 {
+	for (uint32_t at = 0; at < table->used; ++at)
+		free(table->records[at].hops);
 	free(table->records);
 	free(table->vnis);
 	control_index_free(&table->by_key);
@@ -100,7 +102,7 @@ struct control_route_record *control_route_insert(struct control_route_table *ta
 	}
 	record = &table->records[at];
 	*record = (struct control_route_record){
-		.key = *key, .next = vni->first_route, .previous = CONTROL_INDEX_NONE};
+		.key = *key, .owner = CONTROL_INDEX_NONE, .next = vni->first_route, .previous = CONTROL_INDEX_NONE};
 	if (record->next != CONTROL_INDEX_NONE)
 		table->records[record->next].previous = at;
 	vni->first_route = at;
@@ -120,6 +122,8 @@ void control_route_erase(struct control_route_table *table, struct control_route
 		table->records[record->previous].next = record->next;
 	else
 		control_vni_find(table, record->key.vni)->first_route = record->next;
+	free(record->hops);
+	record->hops = NULL;
 	record->next = table->free;
 	table->free = at;
 	table->count--;
@@ -135,19 +139,19 @@ struct control_vni_record *control_vni_find(const struct control_route_table *ta
 struct control_vni_record *control_vni_acquire(struct control_route_table *table, uint32_t vni)
 {
 	struct control_vni_record *record = control_vni_find(table, vni);
-	uint32_t at = 0;
+	uint32_t at = table->vni_first_free;
 
 	if (record != NULL) {
 		record->references++;
 		return record;
 	}
-	if (table->vni_count == FERRITE_MAX_INTERFACES || !control_index_reserve(&table->by_vni, table->vni_count + 1))
+	if (table->vni_count == CONTROL_MAX_VNIS || !control_index_reserve(&table->by_vni, table->vni_count + 1))
 		return NULL;
-	if (table->vni_used < FERRITE_MAX_INTERFACES)
-		at = table->vni_used++;
-	else
-		while (table->vnis[at].references != 0)
-			++at;
+	while (at < table->vni_used && table->vnis[at].references != 0)
+		++at;
+	table->vni_first_free = at + 1;
+	if (at == table->vni_used)
+		table->vni_used++;
 	record = &table->vnis[at];
 	*record = (struct control_vni_record){.vni = vni, .references = 1, .first_route = CONTROL_INDEX_NONE};
 	control_index_insert(&table->by_vni, vni_hash(table, vni), at);
@@ -163,4 +167,6 @@ void control_vni_release(struct control_route_table *table, struct control_vni_r
 	assert(record->first_route == CONTROL_INDEX_NONE);
 	control_index_remove(&table->by_vni, vni_hash(table, record->vni), (uint32_t)(record - table->vnis));
 	table->vni_count--;
+	if ((uint32_t)(record - table->vnis) < table->vni_first_free)
+		table->vni_first_free = (uint32_t)(record - table->vnis);
 }

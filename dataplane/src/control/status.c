@@ -5,6 +5,8 @@ const char *control_status_name(enum control_status status)
 	switch (status) {
 	case CONTROL_SUCCESS:
 		return "Success";
+	case CONTROL_UNIMPLEMENTED:
+		return "UNIMPLEMENTED";
 	case CONTROL_NOT_FOUND:
 		return "NOT_FOUND";
 	case CONTROL_ALREADY_EXISTS:
@@ -19,6 +21,14 @@ const char *control_status_name(enum control_status status)
 		return "NO_VNI";
 	case CONTROL_OUT_OF_MEMORY:
 		return "OUT_OF_MEMORY";
+	case CONTROL_LIMIT_REACHED:
+		return "LIMIT_REACHED";
+	case CONTROL_ALREADY_ACTIVE:
+		return "ALREADY_ACTIVE";
+	case CONTROL_NOT_ACTIVE:
+		return "NOT_ACTIVE";
+	case CONTROL_RTE_RULE_ADD:
+		return "RTE_RULE_ADD";
 	case CONTROL_ROUTE_EXISTS:
 		return "ROUTE_EXISTS";
 	case CONTROL_ROUTE_NOT_FOUND:
@@ -29,16 +39,34 @@ const char *control_status_name(enum control_status status)
 		return "ROUTE_BAD_PORT";
 	case CONTROL_ROUTE_RESET:
 		return "ROUTE_RESET";
+	case CONTROL_DNAT_CREATE:
+		return "DNAT_CREATE";
+	case CONTROL_DNAT_EXISTS:
+		return "DNAT_EXISTS";
+	case CONTROL_SNAT_NO_DATA:
+		return "SNAT_NO_DATA";
+	case CONTROL_SNAT_CREATE:
+		return "SNAT_CREATE";
+	case CONTROL_SNAT_EXISTS:
+		return "SNAT_EXISTS";
 	case CONTROL_VNI_INIT4:
 		return "VNI_INIT4";
 	case CONTROL_PORT_START:
 		return "PORT_START";
 	case CONTROL_PORT_STOP:
 		return "PORT_STOP";
+	case CONTROL_PORT_METER:
+		return "PORT_METER";
 	case CONTROL_VNF_INSERT:
 		return "VNF_INSERT";
 	case CONTROL_VM_HANDLE:
 		return "VM_HANDLE";
+	case CONTROL_NO_LB:
+		return "NO_LB";
+	case CONTROL_BACKIP_ADD:
+		return "BACKIP_ADD";
+	case CONTROL_BACKIP_DEL:
+		return "BACKIP_DEL";
 	}
 	return "UNKNOWN";
 }

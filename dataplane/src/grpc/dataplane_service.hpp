@@ -12,7 +12,7 @@ class DataplaneService final : public dataplane::v1::DataplaneService::CallbackS
 public:
 	static constexpr int max_operations = 4096;
 	static constexpr int max_apply_streams = 64;
-	/* Each holds a snapshot: up to 50 MB with a million routes. */
+	/* Each holds a snapshot: up to 80 MB with a million routes. */
 	static constexpr int max_list_streams = 4;
 
 	explicit DataplaneService(ServiceContext &shared) : shared(shared) {}

@@ -1,66 +1,12 @@
 #include "ironcore_service.hpp"
 
-#include <utility>
-
 #include "../control/log.h"
-#include "read.hpp"
+#include "ironcore_call.hpp"
 #include "version.hpp"
-#include "write.hpp"
 
 namespace ferrite {
 
 using namespace dpdkironcore::v1;
-
-namespace {
-
-/* Runs `work` on the control thread and ends the call with what it answers. */
-template <class Work>
-grpc::ServerUnaryReactor *on_control_thread(ServiceContext &shared, grpc::CallbackServerContext *call, Work work)
-{
-	grpc::ServerUnaryReactor *reactor = call->DefaultReactor();
-	bool taken = shared.queue.submit(
-		[reactor, work = std::move(work)](struct control *control) { reactor->Finish(work(control)); });
-
-	if (!taken)
-		reactor->Finish(too_busy());
-	return reactor;
-}
-
-/* The same after the check that all methods but Initialize make first. */
-template <class Work>
-grpc::ServerUnaryReactor *when_initialized(ServiceContext &shared, grpc::CallbackServerContext *call, Work work)
-{
-	return on_control_thread(shared, call, [work = std::move(work)](struct control *control) {
-		return control_initialized(control) ? work(control) : not_initialized();
-	});
-}
-
-template <class Response>
-grpc::Status done(control_status status, Response *response)
-{
-	write_status(status, response->mutable_status());
-	return grpc::Status::OK;
-}
-
-/* A list that does not fit one message is OUT_OF_MEMORY, whole or not at all. */
-template <class Response>
-grpc::Status done_with_list(Response *response)
-{
-	if (response->ByteSizeLong() > static_cast<std::size_t>(max_send_bytes)) {
-		response->Clear();
-		return done(CONTROL_OUT_OF_MEMORY, response);
-	}
-	return done(CONTROL_SUCCESS, response);
-}
-
-} // namespace
-
-grpc::ServerUnaryReactor *IroncoreService::later(grpc::CallbackServerContext *call, const char *text)
-{
-	return when_initialized(shared, call, [text](struct control *) {
-		return grpc::Status(grpc::StatusCode::UNIMPLEMENTED, text);
-	});
-}
 
 grpc::ServerUnaryReactor *IroncoreService::CheckInitialized(grpc::CallbackServerContext *call,
 							    const CheckInitializedRequest *,
@@ -154,9 +100,6 @@ grpc::ServerUnaryReactor *IroncoreService::CreateInterface(grpc::CallbackServerC
 
 		if (status != CONTROL_SUCCESS)
 			return done(status, response);
-		if (request->metering_parameters().total_rate() != 0 || request->metering_parameters().public_rate() != 0 ||
-		    !request->pxe_config().next_server().empty())
-			log_warn("metering and network boot are not in effect yet", "id=%s", spec.id);
 		response->set_underlay_route(text_of(made->underlay));
 		response->mutable_vf()->set_name(made->port.device);
 		return done(CONTROL_SUCCESS, response);

@@ -1,7 +1,8 @@
 /* dpdkironcore.v1.DPDKironcore: the contract of dpservice.
  *
  * Every method runs on the control thread and checks in this order: initialized, well formed, and then what the
- * control layer says. Methods of features that are not there yet answer UNIMPLEMENTED.
+ * control layer says. In ironcore_service.cpp: the service itself, interfaces, routes and VNIs; in ironcore_address.cpp:
+ * prefixes, VIPs and NATs; in ironcore_balancer.cpp: load balancers, firewall rules and capture.
  */
 #pragma once
 
@@ -30,50 +31,39 @@ public:
 	FERRITE_METHOD(DeleteRoute)
 	FERRITE_METHOD(CheckVniInUse)
 	FERRITE_METHOD(ResetVni)
+	FERRITE_METHOD(ListPrefixes)
+	FERRITE_METHOD(CreatePrefix)
+	FERRITE_METHOD(DeletePrefix)
+	FERRITE_METHOD(ListLoadBalancerPrefixes)
+	FERRITE_METHOD(CreateLoadBalancerPrefix)
+	FERRITE_METHOD(DeleteLoadBalancerPrefix)
+	FERRITE_METHOD(CreateVip)
+	FERRITE_METHOD(GetVip)
+	FERRITE_METHOD(DeleteVip)
+	FERRITE_METHOD(CreateLoadBalancer)
+	FERRITE_METHOD(GetLoadBalancer)
+	FERRITE_METHOD(DeleteLoadBalancer)
+	FERRITE_METHOD(ListLoadBalancers)
+	FERRITE_METHOD(CreateLoadBalancerTarget)
+	FERRITE_METHOD(ListLoadBalancerTargets)
+	FERRITE_METHOD(DeleteLoadBalancerTarget)
+	FERRITE_METHOD(CreateNat)
+	FERRITE_METHOD(GetNat)
+	FERRITE_METHOD(DeleteNat)
+	FERRITE_METHOD(ListLocalNats)
+	FERRITE_METHOD(CreateNeighborNat)
+	FERRITE_METHOD(DeleteNeighborNat)
+	FERRITE_METHOD(ListNeighborNats)
+	FERRITE_METHOD(ListFirewallRules)
+	FERRITE_METHOD(CreateFirewallRule)
+	FERRITE_METHOD(GetFirewallRule)
+	FERRITE_METHOD(DeleteFirewallRule)
+	FERRITE_METHOD(CaptureStart)
+	FERRITE_METHOD(CaptureStop)
+	FERRITE_METHOD(CaptureStatus)
 #undef FERRITE_METHOD
 
-#define FERRITE_LATER(name)                                                                                        \
-	grpc::ServerUnaryReactor *name(grpc::CallbackServerContext *call, const dpdkironcore::v1::name##Request *,        \
-				       dpdkironcore::v1::name##Response *) override                                       \
-	{                                                                                                          \
-		return later(call, #name " is not implemented yet");                                                \
-	}
-
-	FERRITE_LATER(ListPrefixes)
-	FERRITE_LATER(CreatePrefix)
-	FERRITE_LATER(DeletePrefix)
-	FERRITE_LATER(ListLoadBalancerPrefixes)
-	FERRITE_LATER(CreateLoadBalancerPrefix)
-	FERRITE_LATER(DeleteLoadBalancerPrefix)
-	FERRITE_LATER(CreateVip)
-	FERRITE_LATER(GetVip)
-	FERRITE_LATER(DeleteVip)
-	FERRITE_LATER(CreateLoadBalancer)
-	FERRITE_LATER(GetLoadBalancer)
-	FERRITE_LATER(DeleteLoadBalancer)
-	FERRITE_LATER(ListLoadBalancers)
-	FERRITE_LATER(CreateLoadBalancerTarget)
-	FERRITE_LATER(ListLoadBalancerTargets)
-	FERRITE_LATER(DeleteLoadBalancerTarget)
-	FERRITE_LATER(CreateNat)
-	FERRITE_LATER(GetNat)
-	FERRITE_LATER(DeleteNat)
-	FERRITE_LATER(ListLocalNats)
-	FERRITE_LATER(CreateNeighborNat)
-	FERRITE_LATER(DeleteNeighborNat)
-	FERRITE_LATER(ListNeighborNats)
-	FERRITE_LATER(ListFirewallRules)
-	FERRITE_LATER(CreateFirewallRule)
-	FERRITE_LATER(GetFirewallRule)
-	FERRITE_LATER(DeleteFirewallRule)
-	FERRITE_LATER(CaptureStart)
-	FERRITE_LATER(CaptureStop)
-	FERRITE_LATER(CaptureStatus)
-#undef FERRITE_LATER
-
 private:
-	grpc::ServerUnaryReactor *later(grpc::CallbackServerContext *call, const char *text);
-
 	ServiceContext &shared;
 };
 

@@ -167,7 +167,7 @@ static void an_answer_reads_back_as_what_was_asked()
 	CHECK_TEXT(result.interface().spec().ipv4().c_str(), "");
 	CHECK_TEXT(result.interface().spec().ipv6().c_str(), "fd00::1");
 	CHECK_TEXT(result.interface().device().c_str(), "r0");
-	CHECK(ferrite::read_interface(result.interface().spec(), spec) == nullptr);
+	CHECK(ferrite::read_interface(result.interface().spec(), ferrite_ipv6{}, spec) == nullptr);
 	CHECK(control_digest_interface(&spec) == world_state(&world).digest);
 	world_close(&world);
 }

@@ -148,6 +148,9 @@ static void ensuring_the_same_interface_again_is_a_success(void)
 	CHECK_NUMBER(control_interface_ensure(world.control, &spec, &second), CONTROL_SUCCESS);
 	CHECK(first == second && world_state(&world).digest == digest);
 	snprintf(spec.hostname, sizeof spec.hostname, "other");
+	CHECK_NUMBER(control_interface_ensure(world.control, &spec, &second), CONTROL_SUCCESS);
+	CHECK(world_state(&world).digest == control_digest_interface(&spec) && digest != world_state(&world).digest);
+	spec.ipv4.bytes[3] = 9;
 	CHECK_NUMBER(control_interface_ensure(world.control, &spec, &second), CONTROL_ALREADY_EXISTS);
 	CHECK_NUMBER(world_state(&world).interfaces, 1);
 	world_close(&world);

@@ -24,6 +24,7 @@ struct world world_open(void)
 	must(ferrite_engine_start(&config, &world.engine, error) == 0, "the engine starts");
 	world.control = control_create(world.engine);
 	must(world.control != NULL, "there is a control layer");
+	control_configure(world.control, &(struct control_config){.underlay_prefix = config.underlay_prefix});
 	for (int i = 0; i < 4; ++i) {
 		char name[24], device[24];
 
@@ -41,6 +42,8 @@ void world_close(struct world *world)
 	must(fake_engine_ports(world->engine) == 0, "every port is closed");
 	must(fake_engine_interfaces(world->engine) == 0, "every interface is removed");
 	must(fake_engine_routes(world->engine) == 0, "every route is removed");
+	must(fake_engine_endpoints(world->engine) == 0, "every endpoint is removed");
+	must(fake_engine_neighbor_nats(world->engine) == 0, "every neighbour NAT is removed");
 	ferrite_engine_stop(world->engine);
 }
 
