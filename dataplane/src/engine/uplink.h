@@ -26,11 +26,9 @@ struct uplink_set {
 	} about[FERRITE_MAX_UPLINKS];
 };
 
-/* NULL: there is no uplink. */
+/* Of two. */
 static inline struct port *uplink_pick(const struct uplink_set *set, uint64_t hash)
 {
-	if (__builtin_expect(set->count < 2, 1))
-		return set->ports[0];
 	uint32_t draw = (uint32_t)((hash * 0x9e3779b97f4a7c15ULL) >> 32);
 	return set->ports[draw >= __atomic_load_n(&set->share, __ATOMIC_RELAXED)];
 }
