@@ -11,7 +11,7 @@ import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { service as healthDefinition } from "grpc-health-check"
-import { afterAll } from "vitest"
+import { afterAll, assert } from "vitest"
 import { DPDKironcore } from "#gen/dpdkironcore/v1/dpdk_pb.ts"
 import { DataplaneService } from "#gen/ferrite/dataplane/v1/dataplane_pb.ts"
 import { definitionOf } from "#runtime/grpc/GrpcService.ts"
@@ -178,3 +178,22 @@ export const start = async (folder: string, more: ReadonlyArray<string> = []): P
     },
   }
 }
+
+/** What a call should answer, by the plane on which it fails; `dataplane` is there by the time of the call. */
+export const expecting = (dataplane: () => Dataplane) => ({
+  invalid: async (name: keyof typeof DPDKironcore.method, init: unknown, expected: string) => {
+    const answer = await dataplane().call(name, init)
+    assert.deepStrictEqual(
+      [name, answer.code, answer.details],
+      [name, grpc.status.INVALID_ARGUMENT, expected],
+    )
+  },
+  status: async (name: keyof typeof DPDKironcore.method, init: unknown, code: number, message: string) => {
+    const answer = await dataplane().call(name, init)
+    assert.deepStrictEqual(
+      [name, answer.code, answer.response?.status?.code, answer.response?.status?.message],
+      [name, 0, code, message],
+    )
+    return answer.response
+  },
+})

@@ -13,6 +13,7 @@ import {
   ask,
   collect,
   type Dataplane,
+  expecting,
   makeFolder,
   missing,
   start,
@@ -22,11 +23,6 @@ import { bytes, interfaceRequest, ip4, ip6, ports, putRoute, text } from "./data
 if (missing !== undefined) console.warn(`SKIPPED test/real/dataplane-grpc: ${missing}`)
 
 const methods = DPDKironcore.methods.map((method) => method.localName as keyof typeof DPDKironcore.method)
-const served: ReadonlySet<string> = new Set(
-  `checkInitialized initialize getVersion listInterfaces getInterface createInterface deleteInterface
-  listRoutes createRoute deleteRoute checkVniInUse resetVni`.split(/\s+/),
-)
-
 const routeRequest = (vni: number, over: Record<string, unknown> = {}) => ({
   vni,
   route: {
@@ -98,37 +94,13 @@ describe.skipIf(missing !== undefined)("dpdkironcore.v1", () => {
     fs.rmSync(folder, { recursive: true })
   })
 
-  const invalid = async (name: keyof typeof DPDKironcore.method, init: unknown, expected: string) => {
-    const answer = await dataplane.call(name, init)
-    assert.deepStrictEqual(
-      [name, answer.code, answer.details],
-      [name, grpc.status.INVALID_ARGUMENT, expected],
-    )
-  }
-  const status = async (
-    name: keyof typeof DPDKironcore.method,
-    init: unknown,
-    code: number,
-    message: string,
-  ) => {
-    const answer = await dataplane.call(name, init)
-    assert.deepStrictEqual(
-      [name, answer.code, answer.response?.status?.code, answer.response?.status?.message],
-      [name, 0, code, message],
-    )
-    return answer.response
-  }
+  const { invalid, status } = expecting(() => dataplane)
 
   it("reaches all 42 methods", async () => {
     assert.strictEqual(methods.length, 42)
     for (const method of methods) {
       const answer = await dataplane.call(method)
-      if (served.has(method)) assert.notStrictEqual(answer.code, grpc.status.UNIMPLEMENTED, method)
-      else
-        assert.deepStrictEqual(
-          [answer.code, answer.details],
-          [grpc.status.UNIMPLEMENTED, `${DPDKironcore.method[method].name} is not implemented yet`],
-        )
+      assert.include([0, grpc.status.INVALID_ARGUMENT], answer.code, method)
     }
   })
 
