@@ -37,7 +37,8 @@ export const fromUnderlay = (turn: Turn, bytes: Bytes): void => {
   if (inner === undefined) return drop(turn, drops.outerMalformed)
   const tuple = parseIp(inner.packet)
   if (tuple === undefined) return drop(turn, drops.malformed)
-  if (endpoint === undefined)
+  // A virtual service has no tunnel.
+  if (endpoint === undefined || endpoint._tag === "Service")
     return drop(turn, isOurs(turn.state, outer.destination) ? drops.outerStale : drops.outerUnknown)
   const { destination, source } = outer
   const packet: Packet = {
@@ -176,7 +177,10 @@ const arriveAtNat = (turn: Turn, arrived: Packet, entry: Interface): void => {
     ({ maxPort, minPort }) => port >= minPort && port < maxPort,
   )
   const from = packet.outer?.destination ?? nat.underlayAddress
-  if (neighbor !== undefined) return passTo(turn, packet, neighbor.underlayAddress, from)
+  if (neighbor !== undefined)
+    return settings(turn.state.config).uplink
+      ? passTo(turn, packet, neighbor.underlayAddress, from)
+      : drop(turn, drops.noUplink)
   const answer = isEchoRequest(packet.tuple) ? answerEcho(packet.bytes, packet.tuple) : undefined
   if (answer === undefined) return drop(turn, drops.natUnknown)
   sendBack(turn, packet, answer, from)

@@ -1,37 +1,36 @@
 /**
  * Load balancers: a packet for one goes on unchanged to one of its targets, the same one as long as its flow lives.
  *
- * A flow has no reply direction here, for the target answers the client itself.
+ * A flow has no reply direction here, for the target answers the client itself; unless the client is a VM of this host.
  */
 import { bytesOf } from "./address.ts"
 import { passTo } from "./arrive.ts"
 import { answerEcho, answerError, answerReset } from "./answer.ts"
 import { createFlow } from "./create.ts"
 import { accepts } from "./firewall.ts"
-import type { Found } from "./flow.ts"
+import { flowKey, type Found } from "./flow.ts"
 import { protocols } from "./ip.ts"
 import { deliver, encapsulate, toUnderlay } from "./leave.ts"
 import { followError, liveFlow, renew } from "./live.ts"
 import { choiceHash } from "./murmur.ts"
-import { type Balancer, find, settings } from "./tables.ts"
+import { type Balancer, find, isOwnPrefix, settings } from "./tables.ts"
 import { nothing } from "./translate.ts"
 import { drop, drops, endFlow, interfaceOf, mayError, type Packet, tally, type Turn } from "./turn.ts"
-import { isEchoRequest } from "./tuple.ts"
+import { flip, isEchoRequest, type Tuple } from "./tuple.ts"
 
 /** Back to where the packet came from: the VM, or what stands in the outer source, from the address that it came to. */
 export const sendBack = (turn: Turn, packet: Packet, answer: Uint8Array, from: string): void => {
   if (packet.vm !== undefined) return deliver(turn, packet.vm.entry, answer)
   if (packet.outer === undefined) return
+  if (!settings(turn.state.config).uplink) return drop(turn, drops.noUplink)
   tally(turn, "stage.encap.packets")
   toUnderlay(turn, encapsulate(from, packet.outer.source, answer))
 }
 
-const serves = (balancer: Balancer, packet: Packet): boolean =>
+const serves = (balancer: Balancer, tuple: Tuple): boolean =>
   balancer.spec.ports.some(
     ({ first, last, protocol }) =>
-      protocol === packet.tuple.protocol &&
-      packet.tuple.destinationPort >= first &&
-      packet.tuple.destinationPort <= last,
+      protocol === tuple.protocol && tuple.destinationPort >= first && tuple.destinationPort <= last,
   )
 
 /** A packet whose destination is the balancer's address. */
@@ -39,10 +38,11 @@ export const arriveAtBalancer = (turn: Turn, packet: Packet, balancer: Balancer)
   const { tuple } = packet
   if (isEchoRequest(tuple)) {
     const answer = answerEcho(packet.bytes, tuple)
-    if (answer !== undefined) return sendBack(turn, packet, answer, balancer.underlayAddress)
+    if (answer === undefined) return drop(turn, drops.natUnknown)
+    return sendBack(turn, packet, answer, balancer.underlayAddress)
   }
   if (followError(turn, packet)) return
-  if (!serves(balancer, packet)) return drop(turn, drops.balancerPort)
+  if (!serves(balancer, tuple)) return drop(turn, drops.balancerPort)
   const found = liveFlow(turn, packet.context, tuple)
   if (found !== undefined) {
     relayToTarget(turn, packet, found)
@@ -52,10 +52,13 @@ export const arriveAtBalancer = (turn: Turn, packet: Packet, balancer: Balancer)
   const slot = choiceHash(tuple, settings(turn.state.config).seed) % balancer.slots.length
   const target = balancer.spec.targets[balancer.slots[slot] ?? 0]
   if (target === undefined) return drop(turn, drops.balancerEmpty)
+  const sender = packet.outer === undefined ? packet.vm?.entry.index : undefined
+  // What a target elsewhere answers to a VM of this host comes to that VM; what a target here answers is of its own flow.
+  const answered = sender !== undefined && !isOwnPrefix(turn.state, target)
   createFlow(turn, packet, {
-    replyKey: undefined,
+    replyKey: answered ? flowKey(`i${sender}`, flip(tuple)) : undefined,
     translated: tuple,
-    sender: packet.outer === undefined ? packet.vm?.entry.index : undefined,
+    sender,
     receiver: undefined,
     translation: { _tag: "Balancer", id: balancer.spec.id, target },
     forward: nothing,
@@ -84,8 +87,7 @@ export const relayToTarget = (turn: Turn, packet: Packet, found: Found): boolean
     drop(turn, drops.firewallEgress)
     return true
   }
-  const error = packet.tuple.icmp === "error"
-  if (!error && !serves(balancer, packet)) {
+  if (!serves(balancer, flow.original)) {
     drop(turn, drops.balancerPort)
     return true
   }
@@ -94,7 +96,12 @@ export const relayToTarget = (turn: Turn, packet: Packet, found: Found): boolean
     endWithAnswer(turn, packet, balancer)
     return true
   }
-  if (!error) renew(turn, found, packet.tuple)
+  if (packet.tuple.icmp !== "error") renew(turn, found, packet.tuple)
+  if (found.reply) {
+    if (sender === undefined) drop(turn, drops.routeMiss)
+    else deliver(turn, sender, packet.bytes)
+    return true
+  }
   passTo(turn, packet, translation.target, balancer.underlayAddress)
   return true
 }

@@ -1,7 +1,7 @@
 /** Flows as they begin: whom they are charged to, and what a new one may be refused by. */
-import { addFlow, begun, type Flow, flowKey, flowsOf } from "./flow.ts"
+import { addFlow, begun, findFlow, type Flow, flowKey, flowsOf } from "./flow.ts"
 import { type Interface, settings } from "./tables.ts"
-import { drop, drops, type Packet, perSecond, type Turn } from "./turn.ts"
+import { drop, drops, endFlow, type Packet, perSecond, type Turn } from "./turn.ts"
 
 export const interfaceOwner = (entry: Interface): string => `i${entry.index}`
 
@@ -37,6 +37,11 @@ export const createFlow = (turn: Turn, packet: Packet, fresh: Fresh): Flow => {
     },
     tuple,
   )
+  // Whatever flow has one of its keys ends: its packets are this one's from now on.
+  for (const key of [flow.key, flow.replyKey]) {
+    const there = key === undefined ? undefined : findFlow(turn.state.flows, key)
+    if (there !== undefined) turn.state = endFlow(turn.state, there.id)
+  }
   turn.state = {
     ...turn.state,
     flows: addFlow(turn.state.flows, flow, settings(turn.state.config).flowTimeout),

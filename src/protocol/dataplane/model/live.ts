@@ -6,7 +6,7 @@
  * translation, and whether it still goes between this host and where it went.
  */
 import { HashMap } from "effect"
-import { bytesOf, formatIpv6 } from "./address.ts"
+import { bytesOf, format } from "./address.ts"
 import type { Bytes } from "./bytes.ts"
 import { find } from "./find.ts"
 import { accepts } from "./firewall.ts"
@@ -17,12 +17,12 @@ import { convert, prefixed } from "./nat64.ts"
 import { passTo } from "./arrive.ts"
 import { relayToTarget } from "./balance.ts"
 import { sendOutside, serviceReply, serviceRequest } from "./service.ts"
-import { type Interface, settings } from "./tables.ts"
+import { settings } from "./tables.ts"
 import { translate, translateError, turned } from "./translate.ts"
 import { drop, drops, endFlow, holderOf, interfaceOf, type Packet, type Turn } from "./turn.ts"
 import { flip, parseIp, parseQuoted, tcpFlag, type Tuple } from "./tuple.ts"
 
-type Verdict = "stands" | "moved" | (typeof drops)["firewallEgress" | "firewallIngress" | "flowEnded"]
+type Verdict = "stands" | (typeof drops)["firewallEgress" | "firewallIngress" | "flowEnded"]
 
 const stillTranslated = (turn: Turn, flow: Flow): boolean => {
   const { translation } = flow
@@ -39,7 +39,8 @@ const stillTranslated = (turn: Turn, flow: Flow): boolean => {
 }
 
 /** A flow of a VM by a route whose other end is no longer on this host, or is now. */
-const hasMoved = (turn: Turn, flow: Flow, sender: Interface | undefined): boolean => {
+const hasMoved = (turn: Turn, flow: Flow): boolean => {
+  const sender = flow.sender === undefined ? undefined : interfaceOf(turn.state, flow.sender)
   const tag = flow.translation._tag
   if (sender === undefined || tag === "VipIn" || tag === "Service" || tag === "Balancer") return false
   const way = wayTo(turn.state, sender.spec.vni, flow.original.destination, flow.original)
@@ -59,24 +60,26 @@ const decideAnew = (turn: Turn, flow: Flow): Verdict => {
   if (sender !== undefined && !accepts(sender.firewall, flow.original, true)) return drops.firewallEgress
   if (receiver !== undefined && !accepts(receiver.firewall, flow.translated, false))
     return drops.firewallIngress
-  if (!stillTranslated(turn, flow)) return drops.flowEnded
-  return hasMoved(turn, flow, sender) ? "moved" : "stands"
+  return stillTranslated(turn, flow) ? "stands" : drops.flowEnded
 }
 
 /** False: there is none any more, and the packet is as one of no flow. */
-const settle = (turn: Turn, found: Found): boolean | "dropped" => {
+const settle = (turn: Turn, packet: Packet, found: Found): boolean | "dropped" => {
   const { epoch } = turn.state
-  if (found.flow.epoch === epoch) return true
-  const verdict = decideAnew(turn, found.flow)
-  if (verdict === "stands") {
-    const all = HashMap.set(turn.state.flows.all, found.id, { ...found.flow, epoch })
-    turn.state = { ...turn.state, flows: { ...turn.state.flows, all } }
-    return true
+  const verdict: Verdict = found.flow.epoch === epoch ? "stands" : decideAnew(turn, found.flow)
+  if (verdict !== "stands") {
+    turn.state = endFlow(turn.state, found.id)
+    drop(turn, verdict)
+    return "dropped"
   }
-  turn.state = endFlow(turn.state, found.id)
-  if (verdict === "moved") return false
-  drop(turn, verdict)
-  return "dropped"
+  // Where a flow goes is asked for what VMs send; what comes from the underlay has arrived.
+  if (packet.vm !== undefined && packet.outer === undefined && hasMoved(turn, found.flow)) {
+    turn.state = endFlow(turn.state, found.id)
+    return false
+  }
+  const all = HashMap.set(turn.state.flows.all, found.id, { ...found.flow, epoch })
+  turn.state = { ...turn.state, flows: { ...turn.state.flows, all } }
+  return true
 }
 
 /** The live flow that a packet is of. A SYN in the original direction of one that ended begins another. */
@@ -103,14 +106,53 @@ export const renew = (turn: Turn, found: Found, tuple: Tuple): void => {
 export const followLive = (turn: Turn, packet: Packet): boolean => {
   const found = liveFlow(turn, packet.context, packet.tuple)
   if (found === undefined) return false
-  const settled = settle(turn, found)
+  const settled = settle(turn, packet, found)
   if (settled !== true) return settled === "dropped"
   if (found.flow.translation._tag === "Balancer") return relayToTarget(turn, packet, found)
+  const nowhere = goesNowhere(turn, found, packet.tuple)
+  if (nowhere !== undefined) {
+    drop(turn, nowhere)
+    return true
+  }
+  if (!hasWay(turn, found, packet.tuple)) return true
   renew(turn, found, packet.tuple)
   const out = changed(packet, found)
   if (out === undefined) drop(turn, packet.tuple.fragment === "whole" ? drops.natProtocol : drops.fragment)
   else send(turn, packet, found, packet.tuple, out)
   return true
+}
+
+/** Why there is no way on for packets of this direction now; they do not renew their flow. */
+const goesNowhere = (
+  turn: Turn,
+  found: Found,
+  key: Tuple,
+): "drop.no_uplink" | "drop.route_miss" | undefined => {
+  const { flow, reply } = found
+  if (flow.translation._tag === "Service" && !reply) return undefined
+  const to = reply ? flow.sender : flow.receiver
+  const from = reply ? flow.receiver : flow.sender
+  const entry = from === undefined ? undefined : interfaceOf(turn.state, from)
+  if ((to !== undefined && interfaceOf(turn.state, to) !== undefined) || entry === undefined) return undefined
+  const way = wayTo(turn.state, entry.spec.vni, key.destination, key)
+  if (way._tag === "Remote") return settings(turn.state.config).uplink ? undefined : drops.noUplink
+  const unknown = way._tag === "Endpoint" && find(turn.state.underlay, way.address) === undefined
+  return way._tag === "Miss" || unknown ? drops.routeMiss : undefined
+}
+
+/** False: its direction leads nowhere now, which does not keep the flow alive. */
+const hasWay = (turn: Turn, found: Found, key: Tuple): boolean => {
+  const { flow, reply } = found
+  if (flow.translation._tag === "Service" || (reply ? flow.sender : flow.receiver) !== undefined) return true
+  const from = reply ? flow.receiver : flow.sender
+  const entry = from === undefined ? undefined : interfaceOf(turn.state, from)
+  const way = entry === undefined ? undefined : wayTo(turn.state, entry.spec.vni, key.destination, key)
+  const lost =
+    way === undefined ||
+    way._tag === "Miss" ||
+    (way._tag === "Endpoint" && find(turn.state.underlay, way.address) === undefined)
+  if (lost) drop(turn, drops.routeMiss)
+  return !lost
 }
 
 /** The packet as it goes on in its direction. */
@@ -157,7 +199,8 @@ const send = (turn: Turn, packet: Packet, found: Found, key: Tuple, out: Bytes):
     if (!isTooBig(turn, packet, out)) deliver(turn, way.entry, out)
     return
   }
-  passTo(turn, rewrittenPacket(packet, out), way.address, entry.underlayAddress)
+  if (!isTooBig(turn, packet, out))
+    passTo(turn, rewrittenPacket(packet, out), way.address, entry.underlayAddress)
 }
 
 /** As it is after a rewrite. */
@@ -181,12 +224,12 @@ export const followError = (turn: Turn, packet: Packet): boolean => {
   const key = flip(about)
   const found = findFlow(turn.state.flows, flowKey(packet.context, key))
   if (found === undefined) return false
-  const settled = settle(turn, found)
+  const settled = settle(turn, packet, found)
   if (settled !== true) return settled === "dropped"
   if (found.flow.translation._tag === "Balancer") return relayToTarget(turn, packet, found)
   const out = changedError(packet, found, key)
-  if (out === undefined) return false
-  send(turn, packet, found, key, out)
+  if (out === undefined) drop(turn, drops.natProtocol)
+  else send(turn, packet, found, key, out)
   return true
 }
 
@@ -202,9 +245,11 @@ const changedError = (packet: Packet, found: Found, key: Tuple): Bytes | undefin
       destination: side.source,
       ...("sourcePort" in side ? { destinationPort: side.sourcePort } : { sourcePort: side.destinationPort }),
     }
-    // The error may come from a router on the way.
-    const from = reply ? prefixed(bytesOf(tuple.source)) : undefined
-    return convert(bytes, tuple, from === undefined ? side : { ...side, source: formatIpv6(from) }, quoted)
+    // The error may come from, or go to, a router on the way.
+    const ends = reply
+      ? { source: format(prefixed(bytesOf(tuple.source))) }
+      : { destination: format(bytesOf(tuple.destination).slice(12)) }
+    return convert(bytes, tuple, { ...side, ...ends }, quoted)
   }
   if (tuple.family === 6) return bytes
   const rewrite = reply ? flow.back : flow.forward

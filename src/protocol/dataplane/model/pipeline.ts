@@ -79,7 +79,7 @@ const fromPort = (turn: Turn, device: string, bytes: Bytes): void => {
   if (entry === undefined) return fromOutside(turn, device, bytes)
   tally(turn, `port.${entry.device}.rx_packets`)
   const frame = decodeEthernet(bytes)
-  if (frame === undefined) return drop(turn, drops.malformed)
+  if (frame === undefined || frame.payload.length === 0) return drop(turn, drops.malformed)
   const vm: Sender = { entry, frame }
   if (frame.type === etherTypes.arp) return arp(turn, vm)
   if (frame.type !== etherTypes.ipv4 && frame.type !== etherTypes.ipv6) return drop(turn, drops.notIp)

@@ -391,7 +391,7 @@ export const underlayAddressOf = (
 
 /** Of a virtual service: its source outside. */
 const serviceAddress = (config: ModelConfig, service: number): string =>
-  format(concat(upperHalf(config), [0xd0, 0xff, 0x40, 0, 0, 0], put16(service + 1)))
+  format(concat(upperHalf(config), [0xd0, 0xff, 0x40, 0, 0, 0], put16(service)))
 
 export const isOwnPrefix = (state: ModelState, address: string): boolean => {
   const own = upperHalf(state.config)
