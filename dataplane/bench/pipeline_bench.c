@@ -3,8 +3,8 @@
  *   pipeline_bench [WINDOWS]
  *
  * Packets circulate through a FIFO of 2048 buffers (the footprint of a NIC's ring). "base" takes 32, resets them,
- * writes the 5-tuple as DMA would, and puts them back; the other lines have the whole pipeline in between. A window is
- * 4096 packets, and the 5th percentile of the windows is printed, in TSC cycles, because the machine is shared.
+ * writes the 5-tuple as DMA would, and puts them back; the other lines have the whole pipeline in between: flow lookup, connection
+ * tracking, what the firewall (10 rules) and NAT decided. "new" is flows a second with all of that decided. A window is 4096 packets, and the 5th percentile of the windows is printed, in TSC cycles, because the machine is shared.
  * Compare within one run: the ratio to base is what moves least between machines.
  */
 #include <stdio.h>
@@ -13,6 +13,7 @@
 #include <rte_cycles.h>
 
 #include "engine/state.h"
+#include "stage/plan.h"
 
 enum { DEPTH = 2048, WINDOW = 4096, MAX_WINDOWS = 4000, FRAME = 60, INTERFACES = 4000, NEXT_HOPS = 1024 };
 
@@ -79,54 +80,72 @@ static void address_of(uint32_t flow, uint8_t to[4])
 	to[3] = 1;
 }
 
-static inline void write_access(struct rte_mbuf *buffer, uint32_t flow, bool wide)
+static uint16_t nat_ports[65536]; /* by source port, as in the packet */
+static const uint8_t nat_ip[4] = {198, 51, 100, 7};
+
+static inline void begin_frame(struct rte_mbuf *buffer, uint32_t length)
 {
-	uint8_t *data = packet_data(buffer);
-	uint32_t length = wide ? FRAME + 20 : FRAME;
 	buffer->data_len = (uint16_t)length;
 	buffer->pkt_len = length;
 	buffer->nb_segs = 1;
 	buffer->next = NULL;
 	packet_no_offload(packet_of(buffer));
-	const struct port *port = engine->interfaces[1].port;
-	memcpy(data, port->mac, 6);
+}
+
+static inline uint32_t port_of(uint32_t flow)
+{
+	return 1024 + flow / NEXT_HOPS % 60000;
+}
+
+/* `from`: interface 1, whose routes are one per next hop, or 2, which has a default route and a NAT. */
+static inline void write_access(struct rte_mbuf *buffer, uint32_t flow, bool wide, uint32_t from)
+{
+	uint8_t *data = packet_data(buffer);
+	const struct interface *interface = &engine->interfaces[from];
+	begin_frame(buffer, wide ? FRAME + 20 : FRAME);
+	memcpy(data, interface->port->mac, 6);
+	memcpy(data + 6, (const uint8_t[]){2, 9, 9, 9, 9, 9}, 6);
 	store16(data + 12, wide ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4);
 	uint8_t *ip = data + 14, *l4 = ip + (wide ? 40 : 20);
 	if (wide) {
 		store32(ip, 0x60000000);
 		store16(ip + 4, 26);
 		ip[6] = PROTOCOL_UDP;
-		memcpy(ip + 8, engine->interfaces[1].ipv6, 16);
+		memcpy(ip + 8, interface->ipv6, 16);
 		memset(ip + 24, 0, 16);
 		address_of(flow, ip + 24);
 	} else {
 		memcpy(ip, (const uint8_t[]){0x45, 0, 0, FRAME - 14, 0, 0, 0, 0, 64, PROTOCOL_UDP}, 10);
-		memcpy(ip + 12, engine->interfaces[1].ipv4, 4);
+		memcpy(ip + 12, interface->ipv4, 4);
 		address_of(flow, ip + 16);
 	}
-	store16(l4, 1024 + flow / NEXT_HOPS % 60000);
+	store16(l4, port_of(flow));
 	store16(l4 + 2, 80);
+	store32(l4 + 4, 0x00081234);
 }
 
-static inline void write_outer(struct rte_mbuf *buffer, uint32_t flow)
+static inline void write_outer(struct rte_mbuf *buffer, uint32_t flow, bool nat)
 {
 	uint8_t *data = packet_data(buffer);
-	const struct interface *interface = &engine->interfaces[1 + flow % INTERFACES];
-	buffer->data_len = 40 + FRAME - 14;
-	buffer->pkt_len = 40 + FRAME - 14;
-	buffer->nb_segs = 1;
-	buffer->next = NULL;
-	packet_no_offload(packet_of(buffer));
+	const struct interface *interface = &engine->interfaces[nat ? 2 : 1];
+	begin_frame(buffer, 40 + FRAME - 14);
 	packet_of(buffer)->ip_offset = 40;
 	store32(data, 0x60000000);
 	store16(data + 4, FRAME - 14);
 	data[6] = PROTOCOL_IPV4;
-	memcpy(data + 24, interface->underlay, 16);
+	memcpy(data + 24, nat ? engine->endpoints.places[interface->nat_endpoint].underlay : interface->underlay, 16);
 	memcpy(data + 40, (const uint8_t[]){0x45, 0, 0, FRAME - 14, 0, 0, 0, 0, 64, PROTOCOL_UDP}, 10);
-	memcpy(data + 56, interface->ipv4, 4);
+	address_of(flow, data + 52);
+	memcpy(data + 56, nat ? nat_ip : interface->ipv4, 4);
+	store16(data + 60, 80);
+	store16(data + 62, port_of(flow));
+	if (nat)
+		memcpy(data + 62, &nat_ports[port_of(flow)], 2);
+	store32(data + 64, 0x00081234);
 }
 
-enum kind { BASE, ENCAP4, ENCAP6, DECAP };
+enum kind { BASE, ENCAP4, ENCAP6, DECAP, NAT_OUT, NAT_IN, KINDS };
+
 
 static void burst_of(enum kind kind, uint32_t flows)
 {
@@ -134,20 +153,60 @@ static void burst_of(enum kind kind, uint32_t flows)
 	take(burst);
 	for (unsigned i = 0; i < BURST; i++) {
 		uint32_t flow = (uint32_t)(((uint64_t)chance() * flows) >> 31);
-		if (kind == DECAP)
-			write_outer(burst[i], flow);
+		if (kind == DECAP || kind == NAT_IN)
+			write_outer(burst[i], flow, kind == NAT_IN);
 		else
-			write_access(burst[i], flow, kind == ENCAP6);
+			write_access(burst[i], flow, kind == ENCAP6, kind == NAT_OUT ? 2 : 1);
 	}
 	if (kind == BASE) {
 		put_back(NULL, burst, BURST);
 		return;
 	}
-	if (kind == DECAP)
+	if (kind == DECAP || kind == NAT_IN)
 		pipeline_uplink(engine, engine->uplink, burst, BURST);
 	else
-		pipeline_access(engine, engine->interfaces[1].port, burst, BURST);
+		pipeline_access(engine, engine->interfaces[kind == NAT_OUT ? 2 : 1].port, burst, BURST);
 	pipeline_flush(engine);
+}
+
+/* Every flow is decided before it is measured: a random walk would leave a tail of first packets. Cycles of each. */
+static double decide_all(enum kind kind, uint32_t flows)
+{
+	uint64_t start = rte_rdtsc_precise();
+	uint32_t from = kind == NAT_OUT || kind == NAT_IN ? 2 : 1;
+	for (uint32_t flow = 0; flow < flows; flow += BURST) {
+		struct rte_mbuf *burst[BURST];
+		take(burst);
+		for (unsigned i = 0; i < BURST; i++)
+			write_access(burst[i], flow + i, kind == ENCAP6, from);
+		pipeline_access(engine, engine->interfaces[from].port, burst, BURST);
+		pipeline_flush(engine);
+	}
+	return (double)(rte_rdtsc_precise() - start) / flows;
+}
+
+/* Which port each source port got: from the flows themselves. */
+static void learn_nat_ports(void)
+{
+	for (uint32_t i = 0; i <= engine->flows.mask; i++)
+		for (unsigned slot = 0; slot < 8; slot++) {
+			const struct flow_entry *entry = &engine->flows.entries[(size_t)i * 8 + slot];
+			if (engine->flows.buckets[i].tags[slot] != 0 && (entry->bits & FLOW_BY_NAT) != 0)
+				nat_ports[__builtin_bswap16((uint16_t)entry->ports)] = entry->rewrite.source_port;
+		}
+}
+
+/* Replies complete their direction with their first packet. */
+static void reply_all(enum kind kind, uint32_t flows)
+{
+	for (uint32_t flow = 0; flow < flows; flow += BURST) {
+		struct rte_mbuf *burst[BURST];
+		take(burst);
+		for (unsigned i = 0; i < BURST; i++)
+			write_outer(burst[i], flow + i, kind == NAT_IN);
+		pipeline_uplink(engine, engine->uplink, burst, BURST);
+		pipeline_flush(engine);
+	}
 }
 
 static int ascending(const void *a, const void *b)
@@ -159,14 +218,10 @@ static int ascending(const void *a, const void *b)
 static double measure(enum kind kind, uint32_t flows, unsigned windows)
 {
 	static double cycles[MAX_WINDOWS];
-	/* Every flow is decided before it is measured: a random walk would leave a tail of first packets. */
-	for (uint32_t flow = 0; (kind == ENCAP4 || kind == ENCAP6) && flow < flows; flow += BURST) {
-		struct rte_mbuf *burst[BURST];
-		take(burst);
-		for (unsigned i = 0; i < BURST; i++)
-			write_access(burst[i], flow + i, kind == ENCAP6);
-		pipeline_access(engine, engine->interfaces[1].port, burst, BURST);
-		pipeline_flush(engine);
+	if (kind == DECAP || kind == NAT_IN) {
+		if (kind == NAT_IN)
+			learn_nat_ports();
+		reply_all(kind, flows);
 	}
 	for (unsigned i = 0; i < windows; i++) {
 		uint64_t start = rte_rdtsc_precise();
@@ -188,11 +243,13 @@ static void make_world(void)
 		exit(1);
 	}
 	engine->uplink = make_port(true, 0);
+	engine->uplinks.count = 1;
+	engine->uplinks.ports[0] = engine->uplink;
 	for (uint32_t i = 1; i <= INTERFACES; i++) {
 		uint32_t index;
 		ferrite_ipv6 underlay;
 		engine->ports[i] = make_port(false, i);
-		struct ferrite_interface_config interface = {.port = i, .vni = 200, .ipv4 = {{10, 0}},
+		struct ferrite_interface_config interface = {.port = i, .vni = i == 2 ? 201 : 200, .ipv4 = {{10, 0}},
 							     .ipv6 = {{0x20, 1}}};
 		store16(interface.ipv4.bytes + 2, i);
 		store16(interface.ipv6.bytes + 14, i);
@@ -208,32 +265,66 @@ static void make_world(void)
 		route.key.family = 6;
 		(void)ferrite_route_put(engine, &route, false);
 	}
+	struct ferrite_route outside = {.key = {.vni = 201, .family = 4}, .next_hop = {{0xfd, 0, 0, 15, 0, 3}}};
+	struct ferrite_rule rules[10] = {0};
+	ferrite_ipv6 underlay;
+	(void)ferrite_route_put(engine, &outside, false);
+	for (unsigned i = 0; i < 10; i++)
+		rules[i] = (struct ferrite_rule){.egress = true, .accept = true, .family = 4, .protocol = 6, .destination_first = 22,
+						 .destination_last = 22, .source_last = 65535, .icmp_type = -1, .icmp_code = -1};
+	for (uint32_t i = 1; i <= 2; i++)
+		(void)ferrite_firewall_set(engine, i, rules, 10, FERRITE_DROP, FERRITE_ACCEPT);
+	if (ferrite_nat_add(engine, 2, (ferrite_ipv4){{198, 51, 100, 7}}, 1024, 65536, NULL, &underlay) != 0)
+		exit(1);
 	for (unsigned i = 0; i < DEPTH; i++)
 		fifo[fifo_head++ % DEPTH] = rte_pktmbuf_alloc(buffers.small);
+}
+
+static void make_flows(uint32_t flows)
+{
+	/* A table as an operator would size it: the default one, or four entries a flow. */
+	uint32_t capacity = flows * 4 <= FLOW_CAPACITY ? FLOW_CAPACITY : flows * 4;
+	flow_table_free(&engine->flows);
+	if (flow_table_init(&engine->flows, capacity, OWNERS, 3600, 12345) < 0)
+		exit(1);
+	engine->flows.ended = event_ended;
+	engine->flows.context = engine;
+	engine->flows.now = (uint32_t)engine->now_ms;
+	engine->default_flow_limit = UINT32_MAX;
 }
 
 int main(int count, char **arguments)
 {
 	const uint32_t sizes[] = {1000, 100000, 1000000};
+	const char *names[] = {"", "encap IPv4", "encap IPv6", "decap IPv4", "encap NAT ", "decap NAT "};
 	unsigned windows = count > 1 ? (unsigned)atoi(arguments[1]) : 400;
 	windows = windows < 20 ? 20 : windows > MAX_WINDOWS ? MAX_WINDOWS : windows;
 	make_world();
 	double base = measure(BASE, 1000, windows), hz = (double)rte_get_tsc_hz() / 1e6;
 	printf("base                 %7.1f cycles/packet (TSC %.0f MHz)\n", base, hz);
 	for (unsigned i = 0; i < 3; i++) {
-		/* A table as an operator would size it: the default one, or four times the flows. */
-		uint32_t capacity = sizes[i] * 2 <= FLOW_CAPACITY ? FLOW_CAPACITY : sizes[i] * 4;
-		const char *names[] = {"", "encap IPv4", "encap IPv6", "decap IPv4"};
-		for (enum kind kind = ENCAP4; kind <= DECAP; kind++) {
-			flow_table_free(&engine->flows);
-			if (flow_table_init(&engine->flows, capacity, 12345) < 0)
-				return 1;
+		for (enum kind kind = ENCAP4; kind < KINDS; kind++) {
+			double fresh = 0;
+			if (kind != DECAP && kind != NAT_IN) { /* which go on with the flows of the line before */
+				make_flows(sizes[i]);
+				fresh = decide_all(kind, sizes[i]);
+			} else if (kind == DECAP) {
+				make_flows(sizes[i]);
+				(void)decide_all(ENCAP4, sizes[i]);
+			}
 			double cycles = measure(kind, sizes[i], windows);
-			printf("%s %8u %8.1f cycles/packet  +%.1f  %.1fx base  %.1f Mpps\n", names[kind], sizes[i], cycles,
+			printf("%s %8u %8.1f cycles/packet  +%.1f  %.1fx base  %.1f Mpps", names[kind], sizes[i], cycles,
 			       cycles - base, cycles / base, hz / cycles);
+			if (fresh > 0)
+				printf("   new %.0f cycles, %.2f M/s", fresh, hz / fresh);
+			printf("\n");
 		}
 	}
-	printf("drops %llu, encap %llu, deliver %llu\n", (unsigned long long)engine->counters.drop_route_miss,
-	       (unsigned long long)engine->counters.stage_encap, (unsigned long long)engine->counters.stage_deliver);
+	printf("route misses %llu, spoofed %llu, refused %llu, unknown at NAT %llu, ingress %llu, refreshed %llu, encap %llu, deliver %llu\n",
+	       (unsigned long long)engine->counters.drop_route_miss, (unsigned long long)engine->counters.drop_spoof,
+	       (unsigned long long)engine->counters.drop_flow_table, (unsigned long long)engine->counters.drop_nat_unknown,
+	       (unsigned long long)engine->counters.drop_firewall_ingress,
+	       (unsigned long long)engine->counters.stage_flow_refresh, (unsigned long long)engine->counters.stage_encap,
+	       (unsigned long long)engine->counters.stage_deliver);
 	return 0;
 }

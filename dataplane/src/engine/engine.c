@@ -1,4 +1,4 @@
-/* Start, stop, ports and counters: what the control layer calls, except interfaces and routes. */
+/* Start, stop, ports and counters: what the control layer calls, except interfaces and what is around them. */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -7,38 +7,79 @@
 #include <unistd.h>
 
 #include "engine/state.h"
+#include "stage/events.h"
+#include "stage/plan.h"
 #include "table/memory.h"
 
-static int make_tables(struct ferrite_engine *engine, uint32_t flows, char *error)
+static int make_tables(struct ferrite_engine *engine, const struct ferrite_engine_config *config, char *error)
 {
-	uint64_t seed[3];
+	uint64_t seed[6];
 	if (getrandom(seed, sizeof seed, 0) != sizeof seed)
 		return port_error(error, EIO, "no random numbers");
-	size_t rcu_bytes = rte_rcu_qsbr_get_memsize(1);
+	engine->seed = config->has_seed ? config->seed : (uint32_t)seed[0];
+	if (config->has_seed) /* all of a run can be had again */
+		for (unsigned i = 0; i < 6; i++)
+			seed[i] = mix(config->seed, i);
+	const char *flows = getenv("FERRITE_FLOWS"); /* entries; for benches */
+	uint32_t capacity = config->flow_capacity != 0 ? config->flow_capacity :
+		flows != NULL && atoi(flows) > 0 ? (uint32_t)atoi(flows) : (uint32_t)FLOW_CAPACITY;
+	uint32_t timeout = config->flow_timeout_seconds != 0 ? config->flow_timeout_seconds : (uint32_t)FLOW_TIMEOUT_SECONDS;
+	unsigned workers = config->workers > 1 ? config->workers : 1;
+	size_t rcu_bytes = rte_rcu_qsbr_get_memsize(workers);
 	engine->rcu = aligned_alloc(RTE_CACHE_LINE_SIZE, (rcu_bytes + 127) & ~(size_t)127);
 	engine->interfaces = table_memory(sizeof(struct interface) * FERRITE_MAX_INTERFACES, 0);
-	engine->generations = calloc(FERRITE_MAX_INTERFACES, sizeof *engine->generations);
-	engine->external_heads = calloc(EXTERNAL_HEADS, sizeof *engine->external_heads);
-	if (engine->rcu == NULL || engine->interfaces == NULL || engine->generations == NULL ||
-	    engine->external_heads == NULL || rte_rcu_qsbr_init(engine->rcu, 1) != 0)
+	engine->interface_counters = table_memory(sizeof(struct counters) * FERRITE_MAX_INTERFACES, 0);
+	engine->balancers = table_memory(sizeof *engine->balancers * FERRITE_MAX_ENDPOINTS, 0);
+	engine->nat_groups = table_memory(sizeof *engine->nat_groups * NAT_GROUPS, 0);
+	engine->nats = table_memory(sizeof *engine->nats, 0);
+	engine->neighbor_nats = table_memory(sizeof *engine->neighbor_nats, 0);
+	engine->services = calloc(MAX_VIRTUAL_SERVICES, sizeof *engine->services);
+	if (engine->rcu == NULL || engine->interfaces == NULL || engine->interface_counters == NULL ||
+	    engine->balancers == NULL || engine->nat_groups == NULL || engine->nats == NULL ||
+	    engine->neighbor_nats == NULL || engine->services == NULL || rte_rcu_qsbr_init(engine->rcu, workers) != 0)
 		return port_error(error, ENOMEM, "no memory for tables");
-	/* After a restart an index comes back under another generation, so that old routes hit nobody. */
-	for (unsigned i = 0; i < FERRITE_MAX_INTERFACES; i++)
-		engine->generations[i] = (uint16_t)mix(seed[2], i);
-	if (flow_table_init(&engine->flows, flows, seed[0]) < 0 ||
-	    route_table_init(&engine->routes, engine->rcu, seed[1], FERRITE_MAX_ROUTES) < 0)
+	if (flow_table_init(&engine->flows, capacity, OWNERS, timeout, seed[0]) < 0 ||
+	    route_table_init(&engine->routes, engine->rcu, seed[1], FERRITE_MAX_ROUTES) < 0 ||
+	    endpoint_table_init(&engine->endpoints, engine->prefix, seed[2]) < 0 ||
+	    fragment_table_init(&engine->fragments, seed[3]) < 0 || nat_table_init(engine->nats, seed[4], NAT_MAPPINGS) < 0 ||
+	    neighbor_nat_init(engine->neighbor_nats, engine->rcu, seed[5], FERRITE_MAX_NEIGHBOR_NATS) < 0 ||
+	    service_address_init(&engine->service_addresses) < 0)
 		return port_error(error, ENOMEM, "no memory for tables");
+	engine->routes.own = raw64(engine->prefix);
+	engine->flows.ended = event_ended;
+	engine->flows.context = engine;
+	engine->flows.now = (uint32_t)engine->now_ms;
+	engine->swept_ms = engine->now_ms;
+	engine->default_flow_limit = config->flow_limit != 0 ? config->flow_limit : (engine->flows.mask + 1) * 2;
+	engine->default_flow_rate = config->flow_rate;
+	rte_spinlock_init(&engine->decide_lock);
 	return 0;
 }
 
 static void free_engine(struct ferrite_engine *engine)
 {
 	flow_table_free(&engine->flows);
-	route_table_free(&engine->routes);
+	if (engine->routes.entries != NULL)
+		route_table_free(&engine->routes);
+	if (engine->endpoints.places != NULL)
+		endpoint_table_free(&engine->endpoints);
+	if (engine->fragments.memory != NULL)
+		fragment_table_free(&engine->fragments);
+	if (engine->nats != NULL && engine->nats->mappings != NULL)
+		nat_table_free(engine->nats);
+	if (engine->neighbor_nats != NULL && engine->neighbor_nats->heads != NULL)
+		neighbor_nat_free(engine->neighbor_nats);
+	service_address_free(&engine->service_addresses);
+	network_free(engine);
 	free(engine->rcu);
 	table_free(engine->interfaces, sizeof(struct interface) * FERRITE_MAX_INTERFACES, 0);
-	free(engine->generations);
-	free(engine->external_heads);
+	table_free(engine->interface_counters, sizeof(struct counters) * FERRITE_MAX_INTERFACES, 0);
+	table_free(engine->balancers, sizeof *engine->balancers * FERRITE_MAX_ENDPOINTS, 0);
+	table_free(engine->nat_groups, sizeof *engine->nat_groups * NAT_GROUPS, 0);
+	table_free(engine->nats, sizeof *engine->nats, 0);
+	table_free(engine->neighbor_nats, sizeof *engine->neighbor_nats, 0);
+	table_free(engine->events, sizeof *engine->events, 0);
+	free(engine->services);
 	if (engine->epoll >= 0)
 		close(engine->epoll);
 	if (engine->wake >= 0)
@@ -48,11 +89,10 @@ static void free_engine(struct ferrite_engine *engine)
 
 static int prepare(struct ferrite_engine *engine, const struct ferrite_engine_config *config, char *error)
 {
-	const char *flows = getenv("FERRITE_FLOWS"); /* capacity; for benches and large hosts */
 	int status = environment_start(error);
 	if (status < 0)
 		return status;
-	status = make_tables(engine, flows != NULL && atoi(flows) > 0 ? (uint32_t)atoi(flows) : FLOW_CAPACITY, error);
+	status = make_tables(engine, config, error);
 	if (status < 0)
 		return status;
 	engine->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -81,7 +121,9 @@ int ferrite_engine_start(const struct ferrite_engine_config *config, struct ferr
 		return -ENOMEM;
 	engine->epoll = engine->wake = -1;
 	engine->mtu = config->mtu;
-	engine->now_ms = engine_clock_ms();
+	engine->clock_ms = config->clock_ms != NULL ? config->clock_ms : engine_clock_ms;
+	engine->virtual_clock = config->clock_ms != NULL;
+	engine->now_ms = engine->clock_ms();
 	memcpy(engine->prefix, config->underlay_prefix.bytes, 8);
 	memcpy(engine->dns4, config->dns4, sizeof engine->dns4);
 	memcpy(engine->dns6, config->dns6, sizeof engine->dns6);
@@ -202,10 +244,16 @@ void ferrite_counters_each(struct ferrite_engine *engine,
 #define X(field, name) visit(context, name, peek(&engine->counters.field));
 	FERRITE_COUNTERS(X)
 #undef X
-	visit(context, "flows.active", flow_count(&engine->flows));
-	visit(context, "flows.capacity", ((uint64_t)engine->flows.mask + 1) * 8);
+	visit(context, "flows.active", peek(&engine->flows.count));
+	visit(context, "flows.capacity", ((uint64_t)engine->flows.mask + 1) * 4);
 	visit(context, "flows.inserted", peek(&engine->flows.inserted));
 	visit(context, "flows.evicted", peek(&engine->flows.evicted));
+	visit(context, "flows.refused", peek(&engine->flows.refused));
+	visit(context, "flows.expired", peek(&engine->flows.expired));
+	visit(context, "flows.owners", engine->flows.owners_used);
+	visit(context, "flows.events_lost", engine->events != NULL ? peek(&engine->events->lost) : 0);
+	visit(context, "nat.mappings", engine->nats->count);
+	visit(context, "endpoints.count", engine->endpoints.count);
 	visit(context, "routes.count", engine->routes.count);
 	visit(context, "buffers.small_in_use", rte_mempool_in_use_count(buffers.small));
 	visit(context, "buffers.big_in_use", rte_mempool_in_use_count(buffers.big));
@@ -219,4 +267,21 @@ void ferrite_counters_each(struct ferrite_engine *engine,
 		if (engine->ports[i]->ops->counters != NULL)
 			engine->ports[i]->ops->counters(engine->ports[i], visit, context);
 	}
+}
+
+int ferrite_interface_counters(struct ferrite_engine *engine, uint32_t index,
+			       void (*visit)(void *context, const char *name, uint64_t value), void *context)
+{
+	const struct interface *interface = index > 0 && index < FERRITE_MAX_INTERFACES ? &engine->interfaces[index] : NULL;
+	if (interface == NULL || interface->port == NULL)
+		return -ENOENT;
+	const struct port_counters *now = &interface->port->counters, *base = &interface->base;
+	visit(context, "rx_packets", peek(&now->rx_packets) - base->rx_packets);
+	visit(context, "rx_bytes", peek(&now->rx_bytes) - base->rx_bytes);
+	visit(context, "tx_packets", peek(&now->tx_packets) - base->tx_packets);
+	visit(context, "tx_bytes", peek(&now->tx_bytes) - base->tx_bytes);
+	visit(context, "flows", __atomic_load_n(&engine->flows.owners[index], __ATOMIC_RELAXED));
+	for (enum counter counter = COUNTER_drop_no_interface; counter < COUNTERS; counter++)
+		visit(context, counter_name(counter), peek(counter_of(&engine->interface_counters[index], counter)));
+	return 0;
 }

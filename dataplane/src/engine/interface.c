@@ -1,8 +1,9 @@
-/* Interfaces and routes, as the control layer changes them. */
+/* Interfaces and routes, as the control layer changes them.
+ *
+ * What a first packet reads is changed under the decide lock; what every packet reads is published and withdrawn. */
 #include <errno.h>
 
 #include "engine/state.h"
-#include "stage/decap.h"
 
 static void host_key(struct ferrite_route_key *key, uint32_t vni, uint8_t family, const uint8_t *address)
 {
@@ -17,72 +18,22 @@ static bool routed(const struct ferrite_engine *engine, uint32_t vni, uint8_t fa
 	return route_find(&engine->routes, &key) != NULL;
 }
 
-/* An index for the wanted underlay address, which is written where it was not given. 0: see `code`. */
-static uint32_t take_index(struct ferrite_engine *engine, const ferrite_ipv6 *preferred, uint8_t underlay[16], int *code)
+/* The index that an interface with this wanted address gets; 0: none is free. */
+static uint32_t take_index(struct ferrite_engine *engine, const ferrite_ipv6 *preferred)
 {
-	bool given = !zero16(preferred->bytes);
-	if (given && raw64(preferred->bytes) != raw64(engine->prefix)) {
-		*code = -EINVAL;
-		return 0;
-	}
-	if (given && underlay_find(engine, preferred->bytes) != NULL) {
-		*code = -EEXIST;
-		return 0;
-	}
-	if (given && underlay_is_ours(preferred->bytes)) {
-		/* One of ours from before, as when a controller restores a host: it comes back as it was. */
+	if (raw64(preferred->bytes) == raw64(engine->prefix) && underlay_is_ours(preferred->bytes)) {
 		uint32_t index = underlay_index(preferred->bytes);
-		*code = index == 0 || index >= FERRITE_MAX_INTERFACES ? -EINVAL : -EEXIST;
-		if (index == 0 || index >= FERRITE_MAX_INTERFACES || engine->interfaces[index].port != NULL)
-			return 0;
-		engine->generations[index] = load16(preferred->bytes + 11);
-		memcpy(underlay, preferred->bytes, 16);
-		return index;
+		/* endpoint_take says what is wrong with it. */
+		return index < FERRITE_MAX_INTERFACES && engine->interfaces[index].port == NULL ? index : FERRITE_MAX_INTERFACES;
 	}
-	uint32_t index = 0;
-	for (uint32_t i = 0; i < FERRITE_MAX_INTERFACES - 1 && index == 0; i++) {
+	for (uint32_t i = 0; i < FERRITE_MAX_INTERFACES - 1; i++) {
 		uint32_t candidate = 1 + (engine->interface_hint + i) % (FERRITE_MAX_INTERFACES - 1);
-		if (engine->interfaces[candidate].port == NULL)
-			index = candidate;
-	}
-	*code = -ENOSPC;
-	if (index == 0)
-		return 0;
-	engine->interface_hint = index;
-	if (given) {
-		memcpy(underlay, preferred->bytes, 16);
-		return index;
-	}
-	memset(underlay, 0, 16);
-	memcpy(underlay, engine->prefix, 8);
-	underlay[8] = UNDERLAY_MARK;
-	underlay[9] = UNDERLAY_TYPE_INTERFACE;
-	store16(underlay + 11, ++engine->generations[index]);
-	store32(underlay + 12, load32(underlay + 12) | index);
-	return index;
-}
-
-static void link_external(struct ferrite_engine *engine, struct interface *interface)
-{
-	uint16_t *head = &engine->external_heads[external_head(interface->underlay)];
-	interface->external_next = *head;
-	__atomic_store_n(head, (uint16_t)interface->index, __ATOMIC_RELEASE);
-}
-
-static void unlink_external(struct ferrite_engine *engine, struct interface *interface)
-{
-	uint16_t *head = &engine->external_heads[external_head(interface->underlay)];
-	if (*head == interface->index) {
-		__atomic_store_n(head, (uint16_t)interface->external_next, __ATOMIC_RELEASE);
-		return;
-	}
-	for (uint32_t at = *head; at != 0; at = engine->interfaces[at].external_next) {
-		if (engine->interfaces[at].external_next == interface->index) {
-			__atomic_store_n(&engine->interfaces[at].external_next, interface->external_next,
-					 __ATOMIC_RELEASE);
-			return;
+		if (engine->interfaces[candidate].port == NULL && engine->endpoints.by_index[ENDPOINT_INTERFACE][candidate] == 0) {
+			engine->interface_hint = candidate;
+			return candidate;
 		}
 	}
+	return 0;
 }
 
 static int put_local(struct ferrite_engine *engine, const struct interface *interface, uint8_t family)
@@ -101,20 +52,27 @@ static void drop_local(struct ferrite_engine *engine, const struct interface *in
 	(void)route_remove(&engine->routes, &key, true);
 }
 
-static void fill(struct interface *interface, const struct ferrite_interface_config *config, struct port *port,
-		 struct vni *vni, uint32_t index, const uint8_t underlay[16])
+static void set_rates(struct ferrite_engine *engine, struct interface *interface, uint64_t total, uint64_t public_rate,
+		      uint32_t flow_limit, uint32_t flow_rate)
+{
+	uint32_t rate = flow_rate != 0 ? flow_rate : engine->default_flow_rate;
+	rate_set_megabits(&interface->total, total);
+	rate_set_megabits(&interface->public_rate, public_rate);
+	interface->metered = total != 0 || public_rate != 0;
+	rate_set(&interface->flow_rate, rate, rate);
+	interface->flow_limit = flow_limit;
+}
+
+static void fill(struct ferrite_engine *engine, struct interface *interface,
+		 const struct ferrite_interface_config *config, struct port *port, struct vni *vni, uint32_t index)
 {
 	memset(interface, 0, sizeof *interface);
-	memcpy(interface->underlay, underlay, 16);
 	memcpy(interface->ipv4, config->ipv4.bytes, 4);
 	memcpy(interface->ipv6, config->ipv6.bytes, 16);
 	interface->has4 = raw32(config->ipv4.bytes) != 0;
 	interface->has6 = !zero16(config->ipv6.bytes);
 	interface->vni = vni;
 	interface->index = index;
-	interface->outer[0] = 0x60;
-	interface->outer[7] = 64; /* hop limit */
-	memcpy(interface->outer + 8, underlay, 16);
 	/* Until the guest speaks: the address of its device where the port knows it, else everybody. */
 	static const uint8_t nobody[6];
 	memset(interface->frame, 0xff, 6);
@@ -122,6 +80,15 @@ static void fill(struct interface *interface, const struct ferrite_interface_con
 		memcpy(interface->frame, port->guest_mac, 6);
 	memcpy(interface->frame + 6, port->mac, 6);
 	memcpy(interface->hostname, config->hostname, sizeof interface->hostname - 1);
+	memcpy(interface->pxe_server, config->pxe_server, sizeof interface->pxe_server - 1);
+	memcpy(interface->pxe_file, config->pxe_file, sizeof interface->pxe_file - 1);
+	interface->spoof_off = config->spoof_check_off;
+	set_rates(engine, interface, config->total_rate, config->public_rate, config->flow_limit, config->flow_rate);
+	for (unsigned i = 0; i < SERVICES; i++)
+		rate_set(&interface->services[i], SERVICE_RATE, SERVICE_RATE);
+	interface->base = port->counters;
+	memset(&engine->interface_counters[index], 0, sizeof(struct counters));
+	interface_touch(engine, interface);
 	interface->port = port;
 }
 
@@ -129,7 +96,6 @@ int ferrite_interface_add(struct ferrite_engine *engine, const struct ferrite_in
 			  uint32_t *result, ferrite_ipv6 *underlay)
 {
 	struct port *port = config->port < FERRITE_MAX_PORTS ? engine->ports[config->port] : NULL;
-	uint8_t address[16];
 	int status;
 	if (port == NULL || config->port == 0 || config->vni == 0 || config->vni >= VNI_LIMIT)
 		return -EINVAL;
@@ -142,15 +108,25 @@ int ferrite_interface_add(struct ferrite_engine *engine, const struct ferrite_in
 	struct vni *vni = vni_take(&engine->routes, config->vni);
 	if (vni == NULL)
 		return -ENOSPC;
-	uint32_t index = take_index(engine, &config->preferred_underlay, address, &status);
+	uint32_t index = take_index(engine, &config->preferred_underlay);
 	if (index == 0)
+		return -ENOSPC;
+	uint32_t place = endpoint_take(&engine->endpoints, ENDPOINT_INTERFACE, index, &config->preferred_underlay, &status);
+	if (place == 0)
 		return status;
+	if (index == FERRITE_MAX_INTERFACES) {
+		endpoint_withdraw(&engine->endpoints, place);
+		endpoint_give(&engine->endpoints, place);
+		return -EEXIST;
+	}
 	struct interface *interface = &engine->interfaces[index];
-	fill(interface, config, port, vni, index, address);
+	fill(engine, interface, config, port, vni, index);
+	interface->endpoint = place;
+	memcpy(interface->underlay, engine->endpoints.places[place].underlay, 16);
+	engine->endpoints.places[place].owner = index;
 	vni->interfaces++;
-	if (!underlay_is_ours(address))
-		link_external(engine, interface);
 	__atomic_store_n(&interface->state, 1, __ATOMIC_RELEASE);
+	endpoint_publish(&engine->endpoints, place, ENDPOINT_INTERFACE);
 	status = has4 ? put_local(engine, interface, 4) : 0;
 	if (status == 0 && has6)
 		status = put_local(engine, interface, 6);
@@ -160,7 +136,7 @@ int ferrite_interface_add(struct ferrite_engine *engine, const struct ferrite_in
 		return status;
 	}
 	*result = index;
-	memcpy(underlay->bytes, address, 16);
+	memcpy(underlay->bytes, interface->underlay, 16);
 	return 0;
 }
 
@@ -175,12 +151,39 @@ int ferrite_interface_remove(struct ferrite_engine *engine, uint32_t index)
 		drop_local(engine, interface, 4);
 	if (interface->has6)
 		drop_local(engine, interface, 6);
-	if (!underlay_is_ours(interface->underlay))
-		unlink_external(engine, interface);
+	endpoint_withdraw(&engine->endpoints, interface->endpoint);
+	network_leave(engine, index);
+	interface_touch(engine, interface);
 	vni_touch(&engine->routes, interface->vni);
 	engine_quiesce(engine);
+	/* Nobody begins a flow with it any more. */
+	engine_purge(engine, FLOW_FROM_VM, index);
+	rte_spinlock_lock(&engine->decide_lock);
+	fragment_forget(&engine->fragments, index);
+	firewall_drop(interface);
+	rte_spinlock_unlock(&engine->decide_lock);
+	endpoint_give(&engine->endpoints, interface->endpoint);
 	interface->vni->interfaces--;
 	interface->port = NULL;
+	return 0;
+}
+
+int ferrite_interface_update(struct ferrite_engine *engine, uint32_t index,
+			     const struct ferrite_interface_settings *settings)
+{
+	struct interface *interface = index > 0 && index < FERRITE_MAX_INTERFACES ? &engine->interfaces[index] : NULL;
+	if (interface == NULL || interface->port == NULL)
+		return -ENOENT;
+	rte_spinlock_lock(&engine->decide_lock);
+	set_rates(engine, interface, settings->total_rate, settings->public_rate, settings->flow_limit, settings->flow_rate);
+	if (interface->spoof_off != settings->spoof_check_off) {
+		interface->spoof_off = settings->spoof_check_off;
+		interface_touch(engine, interface);
+	}
+	memcpy(interface->hostname, settings->hostname, sizeof interface->hostname - 1);
+	memcpy(interface->pxe_server, settings->pxe_server, sizeof interface->pxe_server - 1);
+	memcpy(interface->pxe_file, settings->pxe_file, sizeof interface->pxe_file - 1);
+	rte_spinlock_unlock(&engine->decide_lock);
 	return 0;
 }
 

@@ -1,47 +1,77 @@
-/* The pipeline, run to completion over a burst: three passes from a VM, two from the uplink.
+/* Run to completion over a burst, in passes, so that what a packet will need is on its way while others are looked at.
  *
- * VM: (1) classify and fetch the flow bucket, (2) fetch the entry, (3) look it up and rewrite, or decide.
- * Uplink: (1) fetch the interface that the outer destination names, (2) decap.
+ * VM: (1) classify and fetch the flow bucket, (2) fetch both lines of the entry, (3) act, or decide.
+ * Uplink: (0) fetch the endpoint that the outer destination names and its interface, (1) decap and fetch the bucket, (2) and
+ * (3) as above.
  */
+#include "stage/act.h"
 #include "stage/classify.h"
 #include "stage/decap.h"
 #include "stage/decide.h"
-#include "stage/encap.h"
 
-/* What one burst did, added to the engine's counters at its end. */
-struct tally {
-	unsigned encap, deliver;
-};
+/* The packet may be acted on as the entry says, without a look at anything else. */
+static inline bool usual(const struct ferrite_engine *engine, const struct flow_entry *entry, const struct packet *packet,
+			 uint32_t base)
+{
+	uint8_t flags = flow_flags(packet->tcp_flags);
+	bool news = ((flags & ~entry->shown) | (flags & TCP_SYN)) != 0 && packet->protocol == PROTOCOL_TCP;
+	return !news && engine->flows.now - entry->last <= engine->flows.limits[entry->state] &&
+		entry->epoch == epoch_of(engine, base, entry);
+}
 
-static inline void forward(struct ferrite_engine *engine, struct port *port, struct interface *interface,
-			   struct rte_mbuf *buffer, uint32_t epoch, struct tally *tally)
+static inline struct flow_entry *found(const struct ferrite_engine *engine, const struct rte_mbuf *buffer)
+{
+	const struct packet *packet = packet_of(buffer);
+	const uint8_t *ip = packet_data(buffer) + packet->ip_offset;
+	bool wide = packet->family == 6;
+	return flow_find(&engine->flows, packet->hash, packet->context, packet->ports, wide ? ip + 8 : ip + 12, wide);
+}
+
+static inline void forward_vm(struct ferrite_engine *engine, struct port *port, struct interface *interface,
+			      struct rte_mbuf *buffer, uint32_t base, struct tally *tally)
 {
 	struct packet *packet = packet_of(buffer);
-	const uint8_t *ip = packet_data(buffer) + ETHERNET_LENGTH;
-	bool wide = packet->family == 6;
-	const struct flow_entry *flow = NULL;
-	if (__builtin_expect(packet->family != 0 && packet->to_gateway, 1))
-		flow = flow_find(&engine->flows, packet->hash, packet->context, packet->ports,
-				 wide ? ip + 8 : ip + 12, wide, epoch);
-	if (__builtin_expect(flow == NULL, 0)) {
-		decide(engine, port, interface, buffer);
+	struct flow_entry *entry = NULL;
+	if (__builtin_expect(packet->family != 0 && packet->direct && packet->icmp != ICMP_ERROR &&
+			     packet->fragment == FRAGMENT_WHOLE, 1))
+		entry = found(engine, buffer);
+	if (__builtin_expect(entry == NULL || !usual(engine, entry, packet, base), 0)) {
+		decide_vm(engine, port, interface, buffer);
 		return;
 	}
-	if (maybe_too_big(engine, buffer) && too_big(engine, port, interface, buffer))
-		return;
-	if (flow->kind == FLOW_ENCAP) {
-		tally->encap++;
-		encap(engine, interface, buffer, flow->target);
+	if (__builtin_expect(interface->metered, 0) && !rate_take(&interface->total, engine->now_ms, packet->ip_length)) {
+		DROP(engine, drop_meter_total, buffer);
 		return;
 	}
-	const struct interface *target = &engine->interfaces[raw32(flow->target)];
-	if (__builtin_expect(__atomic_load_n(&target->state, __ATOMIC_ACQUIRE) == 0, 0)) {
-		DROP(engine, drop_interface_gone, buffer);
+	STEP(engine, .stage = FERRITE_STEP_FLOW, .decision = 1, .interface = interface->index);
+	flow_renew(&engine->flows, entry, packet);
+	act(engine, interface, buffer, entry, tally);
+}
+
+static inline void forward_underlay(struct ferrite_engine *engine, struct rte_mbuf *buffer, struct tally *tally)
+{
+	const struct packet *packet = packet_of(buffer);
+	struct flow_entry *entry = NULL;
+	if (__builtin_expect(packet->icmp != ICMP_ERROR && packet->fragment == FRAGMENT_WHOLE, 1))
+		entry = found(engine, buffer);
+	if (__builtin_expect(entry == NULL || !usual(engine, entry, packet, 0), 0)) {
+		decide_underlay(engine, buffer);
 		return;
 	}
-	tally->deliver++;
-	packet->ip_offset = ETHERNET_LENGTH;
-	deliver(engine, target, buffer, packet->family);
+	STEP(engine, .stage = FERRITE_STEP_FLOW, .decision = 1);
+	flow_renew(&engine->flows, entry, packet);
+	act(engine, NULL, buffer, entry, tally);
+}
+
+/* What one endpoint handed on to another, which may hand it on. */
+static inline void near(struct ferrite_engine *engine, struct tally *tally)
+{
+	while (__builtin_expect(engine->near_count > 0, 0)) {
+		struct rte_mbuf *buffer = engine->near[--engine->near_count];
+		const struct packet *packet = packet_of(buffer);
+		classify_key(engine, buffer, flow_kind(packet->context), flow_index(packet->context));
+		forward_underlay(engine, buffer, tally);
+	}
 }
 
 void pipeline_access(struct ferrite_engine *engine, struct port *port, struct rte_mbuf **burst, unsigned count)
@@ -54,8 +84,6 @@ void pipeline_access(struct ferrite_engine *engine, struct port *port, struct rt
 		return;
 	}
 	struct tally tally = {0};
-	uint64_t seed = engine->flows.seed;
-	uint32_t epoch = vni_epoch(interface->vni);
 	for (unsigned i = 0; i < count && i < 4; i++) {
 		rte_prefetch0(packet_data(burst[i]));
 		rte_prefetch0(packet_of(burst[i]));
@@ -65,34 +93,51 @@ void pipeline_access(struct ferrite_engine *engine, struct port *port, struct rt
 			rte_prefetch0(packet_data(burst[i + 4]));
 			rte_prefetch0(packet_of(burst[i + 4]));
 		}
-		classify(port, interface, seed, burst[i]);
+		classify(engine, interface, burst[i]);
 		rte_prefetch0(&engine->flows.buckets[flow_primary(&engine->flows, packet_of(burst[i])->hash)]);
 	}
 	for (unsigned i = 0; i < count; i++)
-		rte_prefetch0(flow_candidate(&engine->flows, packet_of(burst[i])->hash));
+		flow_prefetch(&engine->flows, packet_of(burst[i])->hash);
+	uint32_t base = epoch_of_vm(interface);
 	for (unsigned i = 0; i < count; i++)
-		forward(engine, port, interface, burst[i], epoch, &tally);
-	COUNT(engine, stage_encap, tally.encap);
-	COUNT(engine, stage_deliver, tally.deliver);
+		forward_vm(engine, port, interface, burst[i], base, &tally);
+	near(engine, &tally);
+	tally_add(engine, &tally);
 }
 
 void pipeline_uplink(struct ferrite_engine *engine, struct port *port, struct rte_mbuf **burst, unsigned count)
 {
-	for (unsigned i = 0; i < count && i < 4; i++)
+	struct tally tally = {0};
+	unsigned kept = 0;
+	COUNT(engine, stage_decap, count);
+	for (unsigned i = 0; i < count && i < 8; i++)
 		rte_prefetch0(packet_data(burst[i]));
 	for (unsigned i = 0; i < count; i++) {
-		if (i + 4 < count)
-			rte_prefetch0(packet_data(burst[i + 4]));
-		const struct ipv6_header *outer = (const struct ipv6_header *)(const void *)packet_data(burst[i]);
-		uint32_t index = burst[i]->data_len >= IPV6_LENGTH ? underlay_index(outer->destination) : 0;
-		rte_prefetch0(&engine->interfaces[index < FERRITE_MAX_INTERFACES ? index : 0]);
+		if (i + 8 < count)
+			rte_prefetch0(packet_data(burst[i + 8]));
 		rte_prefetch0(packet_of(burst[i]));
+		const struct ipv6_header *outer = (const struct ipv6_header *)(const void *)packet_data(burst[i]);
+		if (burst[i]->data_len < IPV6_LENGTH)
+			continue;
+		rte_prefetch0(&engine->endpoints.places[endpoint_candidate(&engine->endpoints, outer->destination)]);
+		if (outer->destination[9] == ENDPOINT_INTERFACE) {
+			uint32_t index = underlay_index(outer->destination);
+			rte_prefetch0(&engine->interfaces[index < FERRITE_MAX_INTERFACES ? index : 0]);
+		}
 	}
-	unsigned delivered = 0;
-	for (unsigned i = 0; i < count; i++)
-		delivered += decap(engine, burst[i]);
-	COUNT(engine, stage_decap, count);
-	COUNT(engine, stage_deliver, delivered);
+	for (unsigned i = 0; i < count; i++) {
+		struct rte_mbuf *buffer = burst[i];
+		if (!decap(engine, buffer))
+			continue;
+		rte_prefetch0(&engine->flows.buckets[flow_primary(&engine->flows, packet_of(buffer)->hash)]);
+		burst[kept++] = buffer;
+	}
+	for (unsigned i = 0; i < kept; i++)
+		flow_prefetch(&engine->flows, packet_of(burst[i])->hash);
+	for (unsigned i = 0; i < kept; i++)
+		forward_underlay(engine, burst[i], &tally);
+	near(engine, &tally);
+	tally_add(engine, &tally);
 }
 
 void pipeline_flush(struct ferrite_engine *engine)

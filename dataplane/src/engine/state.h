@@ -9,18 +9,31 @@
 
 #include <pthread.h>
 
+#include <rte_spinlock.h>
+
 #include "engine/counters.h"
 #include "engine/uplink.h"
 #include "ferrite/engine.h"
 #include "port/port.h"
+#include "table/balancer.h"
+#include "table/endpoint.h"
+#include "table/firewall.h"
 #include "table/flow.h"
+#include "table/fragment.h"
+#include "table/nat.h"
+#include "table/neighbor_nat.h"
+#include "table/rate.h"
 #include "table/route.h"
+#include "table/service_address.h"
 
-/* Bytes of an underlay address that we make (see contract: prefix, 0xd0, type, flags, generation, index). */
 enum {
-	UNDERLAY_MARK = 0xd0,
-	UNDERLAY_TYPE_INTERFACE = 1,
-	EXTERNAL_HEADS = 4096,
+	SERVICES_ARP, SERVICES_ND, SERVICES_DHCP, SERVICES_ECHO, SERVICES, /* kinds with a bucket of answers each */
+	SERVICE_RATE = 100,      /* answers a second, and at once */
+	ICMP_ERROR_GAP_MS = 10,
+	OWNER_BALANCER = FERRITE_MAX_INTERFACES, /* owners of flows: interfaces, then load balancers */
+	OWNERS = FERRITE_MAX_INTERFACES + FERRITE_MAX_ENDPOINTS,
+	MAX_VIRTUAL_SERVICES = 256,
+	NEAR_LIMIT = 2 * BURST,
 };
 
 /* Cardinality: one per interface of this host, at its index. Lines are ordered by who reads them. */
@@ -32,16 +45,58 @@ struct interface {
 	uint32_t state;        /* 1: delivers; published last, withdrawn first */
 	struct port *port;
 	struct vni *vni;
+	uint32_t epoch;        /* changes with whatever is said of this interface; see flow epochs below */
 	uint32_t index;
-	uint32_t external_next; /* list of interfaces with an address that somebody else chose */
-	/* Encapsulation and delivery: templates. */
-	uint8_t outer[40] __attribute__((aligned(64)));
-	uint8_t frame[12];     /* destination and source MAC of delivered frames */
-	uint8_t guest_known;
+	/* Delivery and what a VM's packet is held against. */
+	uint8_t frame[12] __attribute__((aligned(64))); /* destination and source MAC of delivered frames */
+	uint8_t guest_known;   /* its destination is the VM's own */
 	uint8_t has4, has6;
+	uint8_t spoof_off;
+	uint8_t metered;       /* total or public has a limit */
+	uint8_t has_vip, has_nat;
+	uint8_t vip[4];
+	uint32_t endpoint;     /* its place */
+	uint32_t vip_endpoint, nat_endpoint;
+	uint32_t prefixes;     /* the first one's place, see endpoint_prefix */
 	uint64_t errors_next_ms; /* rate of ICMP errors */
+	/* First packets: under the decide lock. */
+	struct nat_range nat;
+	uint32_t flow_limit;
+	struct rate total, public_rate, flow_rate, services[SERVICES];
+	struct firewall *firewall;
+	uint32_t *tags;        /* of its rules */
+	struct port_counters base; /* of the port when it was added */
 	char hostname[FERRITE_HOSTNAME_TEXT];
+	char pxe_server[FERRITE_PXE_TEXT], pxe_file[FERRITE_PXE_TEXT];
 } __attribute__((aligned(64)));
+
+/* Cardinality: one per (VNI, address) that a NAT of this host has. */
+struct nat_group {
+	uint32_t vni;
+	uint8_t ip[4];
+	uint32_t users;
+};
+
+/* Cardinality: one per load balancer of this host. */
+struct balancer {
+	uint32_t vni;
+	uint32_t epoch;
+	uint32_t endpoint;
+	uint8_t family;
+	uint8_t address[16];
+	unsigned port_count;
+	struct ferrite_balancer_port ports[FERRITE_MAX_BALANCER_PORTS];
+	struct balancer_set *set;
+	uint64_t answers_next_ms;
+};
+
+struct virtual_service {
+	struct ferrite_virtual_service about;
+	uint8_t underlay[16];
+};
+
+struct event_ring;
+struct tracer;
 
 struct ferrite_engine {
 	/* Read by the worker for each burst. */
@@ -50,11 +105,30 @@ struct ferrite_engine {
 	struct uplink_set uplinks;
 	struct flow_table flows;
 	struct route_table routes;
+	struct endpoint_table endpoints;
+	struct balancer **balancers;  /* [FERRITE_MAX_ENDPOINTS] */
+	struct nat_group *nat_groups; /* [NAT_GROUPS], from 1 */
+	struct counters *interface_counters; /* [FERRITE_MAX_INTERFACES]; 0: what has no interface */
+	struct tracer *trace;         /* NULL: nobody looks */
 	uint8_t prefix[8];
 	uint16_t mtu;
+	uint32_t seed;
 	uint64_t now_ms;
 	struct observer_set *observers; /* NULL: nobody looks */
 	struct counters counters;
+
+	/* First packets; the control thread changes what they read under the lock. */
+	rte_spinlock_t decide_lock;
+	struct fragment_table fragments;
+	struct nat_table *nats;
+	struct neighbor_nat_table *neighbor_nats;
+	struct service_address_table service_addresses;
+	struct virtual_service *services; /* [MAX_VIRTUAL_SERVICES] */
+	unsigned service_count;
+	struct event_ring *events;    /* NULL: nobody asked for them */
+	uint64_t (*clock_ms)(void);
+	bool virtual_clock;           /* a test's: may leap */
+	uint64_t swept_ms;
 
 	/* Worker. */
 	struct port *active[FERRITE_MAX_PORTS];
@@ -62,6 +136,8 @@ struct ferrite_engine {
 	unsigned active_count;
 	struct port *dirty[FERRITE_MAX_PORTS];
 	unsigned dirty_count;
+	struct rte_mbuf *near[NEAR_LIMIT]; /* handed from one endpoint to another, to be looked at after the burst */
+	unsigned near_count;
 	uint32_t ports_seen;
 	uint64_t tick_ms;
 	unsigned turn;
@@ -72,14 +148,17 @@ struct ferrite_engine {
 	int epoll;
 	int wake;                     /* eventfd: ends the worker's sleep */
 	struct rte_rcu_qsbr *rcu;
-	uint16_t *external_heads;     /* [EXTERNAL_HEADS] interface indexes */
+	struct job *job;              /* what the control thread wants done by the worker */
 
 	/* Control thread. */
 	bool has_worker;
 	pthread_t worker;
 	struct port *ports[FERRITE_MAX_PORTS]; /* from 1 */
-	uint16_t *generations;
 	uint32_t interface_hint;
+	uint32_t epoch;               /* the last one given */
+	uint32_t nat_group_high;
+	uint32_t balancer_hint;
+	uint32_t default_flow_limit, default_flow_rate;
 	ferrite_ipv4 dns4[FERRITE_MAX_DNS];
 	unsigned dns4_count;
 	ferrite_ipv6 dns6[FERRITE_MAX_DNS];
@@ -89,6 +168,12 @@ struct ferrite_engine {
 
 /* EAL and pools, once per process (engine/environment.c). */
 int environment_start(char *error);
+/* What firewalls and load balancers hold, at the end (engine/network.c). */
+void network_free(struct ferrite_engine *engine);
+/* Firewall of an interface that goes; no worker has it. */
+void firewall_drop(struct interface *interface);
+/* VIP, NAT and prefixes of an interface that goes. */
+void network_leave(struct ferrite_engine *engine, uint32_t interface);
 /* One more pool of small buffers, for a device's rings. NULL: no memory. It stays for as long as the process. */
 struct rte_mempool *environment_pool(const char *name, unsigned count);
 /* Lets a device reach every pool. Devices that need no such thing are content. */
@@ -142,9 +227,39 @@ static inline struct port *uplink_for(const struct ferrite_engine *engine, uint6
 	return __builtin_expect(engine->uplinks.count < 2, 1) ? engine->uplink : uplink_pick(&engine->uplinks, hash);
 }
 
-static inline uint32_t external_head(const uint8_t address[16])
+/* Epochs of flows. What an entry was decided under is a sum of epochs, each times an odd constant of its own, so that sums
+ * of different epochs differ: of the VM's VNI and interface where it came from a VM, of the interface that it is
+ * delivered to, of the load balancer that chose its target. */
+static inline uint32_t epoch_of_vm(const struct interface *interface)
 {
-	return (uint32_t)(mix(raw64(address), raw64(address + 8)) % EXTERNAL_HEADS);
+	return vni_epoch(interface->vni) + __atomic_load_n(&interface->epoch, __ATOMIC_ACQUIRE) * 0x9e3779b1u;
+}
+
+static inline uint32_t epoch_of(const struct ferrite_engine *engine, uint32_t base, const struct flow_entry *entry)
+{
+	if (entry->action == FLOW_DELIVER)
+		base += __atomic_load_n(&engine->interfaces[raw32(entry->target)].epoch, __ATOMIC_ACQUIRE) * 0x85ebca77u;
+	if (__builtin_expect((entry->bits & FLOW_BALANCED) != 0, 0)) {
+		const struct balancer *balancer = __atomic_load_n(&engine->balancers[entry->balancer], __ATOMIC_ACQUIRE);
+		base += balancer == NULL ? 0 : __atomic_load_n(&balancer->epoch, __ATOMIC_ACQUIRE) * 0xc2b2ae3du;
+	}
+	return base;
+}
+
+/* What the worker does for the control thread between two bursts; returns when it is done. False from `step`: again. */
+struct job {
+	bool (*step)(struct ferrite_engine *engine, void *argument);
+	void *argument;
+	uint32_t at;   /* of `step`; 0 at first */
+	uint32_t done;
+};
+void engine_run(struct ferrite_engine *engine, bool (*step)(struct ferrite_engine *engine, void *argument), void *argument);
+/* Ends every flow that came from (kind, index) or is delivered to the interface. */
+void engine_purge(struct ferrite_engine *engine, unsigned kind, uint32_t index);
+/* Decides flows of the interface anew. Control. */
+static inline void interface_touch(struct ferrite_engine *engine, struct interface *interface)
+{
+	__atomic_store_n(&interface->epoch, ++engine->epoch, __ATOMIC_RELEASE);
 }
 
 #endif

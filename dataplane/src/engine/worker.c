@@ -108,13 +108,99 @@ static void collect(struct ferrite_engine *engine)
 static void tick(struct ferrite_engine *engine)
 {
 	engine->tick_ms = engine->now_ms + TICK_MS;
-	engine->flows.now = (uint16_t)(engine->now_ms / 1000);
 	for (uint32_t i = 1; i < FERRITE_MAX_PORTS; i++) {
 		struct port *port = __atomic_load_n(&engine->ports[i], __ATOMIC_ACQUIRE);
 		if (port != NULL && port->ops->tick != NULL && !__atomic_load_n(&port->closing, __ATOMIC_ACQUIRE))
 			port->ops->tick(port, engine->now_ms);
 	}
 	uplinks_tick(engine);
+}
+
+/* Looks at the next part of the flow table, at a pace that has all of it every FLOW_SWEEP_MS. */
+static void sweep(struct ferrite_engine *engine, uint32_t most)
+{
+	uint64_t buckets = (uint64_t)engine->flows.mask + 1, passed = engine->now_ms - engine->swept_ms;
+	uint64_t due = passed * buckets / FLOW_SWEEP_MS;
+	if (passed == 0 || (due == 0 && !engine->virtual_clock))
+		return;
+	rte_spinlock_lock(&engine->decide_lock);
+	if (due > buckets)
+		due = buckets;
+	if (engine->virtual_clock) /* where time leaps, what expired is gone at once */
+		due = most = (uint32_t)buckets;
+	engine->swept_ms = due <= most ? engine->now_ms : engine->swept_ms + most * (uint64_t)FLOW_SWEEP_MS / buckets;
+	flow_sweep(&engine->flows, (uint32_t)(due <= most ? due : most));
+	rte_spinlock_unlock(&engine->decide_lock);
+}
+
+static void look_at_clock(struct ferrite_engine *engine)
+{
+	engine->now_ms = engine->clock_ms();
+	engine->flows.now = (uint32_t)engine->now_ms;
+	if (engine->now_ms >= engine->tick_ms)
+		tick(engine);
+	sweep(engine, engine->active_count > 1 ? 512 : 4096);
+}
+
+static void do_job(struct ferrite_engine *engine)
+{
+	struct job *job = __atomic_load_n(&engine->job, __ATOMIC_ACQUIRE);
+	if (job == NULL || !job->step(engine, job->argument))
+		return;
+	__atomic_store_n(&engine->job, NULL, __ATOMIC_RELEASE);
+	__atomic_store_n(&job->done, 1, __ATOMIC_RELEASE);
+}
+
+void engine_run(struct ferrite_engine *engine, bool (*step)(struct ferrite_engine *engine, void *argument), void *argument)
+{
+	struct job job = {.step = step, .argument = argument};
+	uint64_t one = 1;
+	if (!engine->has_worker) {
+		while (!step(engine, argument))
+			continue;
+		return;
+	}
+	__atomic_store_n(&engine->job, &job, __ATOMIC_RELEASE);
+	(void)!write(engine->wake, &one, sizeof one);
+	while (!__atomic_load_n(&job.done, __ATOMIC_ACQUIRE))
+		(void)usleep(20);
+}
+
+enum { PURGE_BUCKETS = 4096 };
+
+struct purge {
+	unsigned kind;
+	uint32_t index, at;
+	unsigned reason;
+};
+
+static bool belongs(const void *argument, const struct flow_entry *entry)
+{
+	const struct purge *purge = argument;
+	unsigned kind = flow_kind(entry->context);
+	if (purge->kind != FLOW_FROM_VM)
+		return kind == purge->kind && flow_index(entry->context) == purge->index;
+	return (kind <= FLOW_FROM_INTERFACE && flow_index(entry->context) == purge->index) ||
+		(entry->action == FLOW_DELIVER && raw32(entry->target) == purge->index);
+}
+
+static bool purge_step(struct ferrite_engine *engine, void *argument)
+{
+	struct purge *purge = argument;
+	rte_spinlock_lock(&engine->decide_lock);
+	flow_purge(&engine->flows, purge->at, PURGE_BUCKETS, belongs, purge, purge->reason);
+	rte_spinlock_unlock(&engine->decide_lock);
+	purge->at += PURGE_BUCKETS;
+	return purge->at > engine->flows.mask;
+}
+
+void engine_purge(struct ferrite_engine *engine, unsigned kind, uint32_t index)
+{
+	struct purge purge = {.kind = kind, .index = index, .reason = kind == FLOW_FROM_VM ? FERRITE_FLOW_INTERFACE_GONE :
+							     kind == FLOW_FROM_BALANCER ? FERRITE_FLOW_TARGET_GONE :
+											  FERRITE_FLOW_TRANSLATION_GONE};
+	if (engine->flows.count > 0)
+		engine_run(engine, purge_step, &purge);
 }
 
 unsigned ferrite_engine_poll(struct ferrite_engine *engine)
@@ -124,11 +210,9 @@ unsigned ferrite_engine_poll(struct ferrite_engine *engine)
 	refresh_when_changed(engine);
 	if (engine->turn++ % POLL_TURNS == 0 || engine->active_count <= 1)
 		collect(engine);
-	if (engine->turn % POLL_TURNS == 0) {
-		engine->now_ms = engine_clock_ms();
-		if (engine->now_ms >= engine->tick_ms)
-			tick(engine);
-	}
+	if (engine->turn % POLL_TURNS == 0 || engine->virtual_clock)
+		look_at_clock(engine);
+	do_job(engine);
 	for (unsigned i = 0; i < engine->active_count;) {
 		struct port *port = engine->active[i];
 		unsigned count = port->ops->receive(port, burst, BURST);
@@ -182,7 +266,7 @@ static void *worker_main(void *argument)
 			/* Only waits: events are fetched again when the worker counts as a reader. */
 			(void)epoll_wait(engine->epoll, &unused, 1, SLEEP_MS);
 			rte_rcu_qsbr_thread_online(engine->rcu, WORKER);
-			engine->now_ms = engine_clock_ms();
+			look_at_clock(engine);
 		}
 		(void)ports_sleep(engine, false);
 		idle = 0;

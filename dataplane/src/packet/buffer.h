@@ -38,20 +38,28 @@ struct offload {
 	uint16_t checksum_offset;
 };
 
-/* Cardinality: one per buffer; valid from receive to free. 64 bytes, one cache line. */
+/* Cardinality: one per buffer; valid from receive to free. 64 bytes, one cache line. What is of the inner packet is
+ * that of the packet as it is at this moment: translation changes it. */
 struct packet {
 	struct offload offload;
-	uint16_t ip_offset;     /* of the inner IP header in the data */
+	uint16_t ip_offset;     /* of the inner IP header in the data; 0: the packet leaves as it is */
 	uint64_t hash;          /* of the flow key; 20 bits of it go to the flow label */
-	uint32_t context;       /* flow key: interface, family and protocol */
+	uint32_t context;       /* flow key: where it came from, family and protocol */
 	uint32_t ports;
 	uint16_t ip_length;     /* of the inner IP packet */
-	uint16_t l4_offset;     /* of what follows the IP header, from the frame's start */
+	uint16_t l4_offset;     /* of what follows the IP header, from the data's start */
 	uint8_t family;         /* 4, 6; 0: something else, see `reason` */
 	uint8_t protocol;
-	uint8_t to_gateway;     /* the frame is addressed to the gateway's MAC */
+	uint8_t direct;         /* from a VM: to a unicast MAC, and from the VM's own */
 	uint8_t reason;
-	uint8_t spare[24];
+	uint8_t tcp_flags;
+	uint8_t fragment;       /* FRAGMENT_* */
+	uint8_t icmp;           /* ICMP_* */
+	uint8_t passed;         /* how often one endpoint of this host handed it on to another */
+	uint32_t interface;     /* that it came from or whose endpoint it came to; 0: none */
+	uint32_t endpoint;      /* that it came to */
+	uint32_t sender;        /* interface whose VM sent it; 0: the underlay */
+	uint8_t spare[8];
 } __attribute__((aligned(8)));
 _Static_assert(sizeof(struct packet) == 64, "one cache line");
 

@@ -1,99 +1,78 @@
-/* Stage "decap": from an outer IPv6 packet to the interface that it names.
+/* Stage "decap": from an outer IPv6 packet to the endpoint that it names.
  *
- * The outer destination is the whole context: index and generation in its low bits find the interface, all 16 bytes
- * verify it, and the inner destination must be an address of that interface, so that equal addresses of two networks
- * never meet. Edges: `deliver`, or a drop with its reason.
+ * The outer destination is the whole context: it finds the endpoint, all 16 bytes verify it, and the inner destination
+ * must be the endpoint's, so that equal addresses of two networks never meet. The outer header stays until the packet is
+ * delivered or sent on. Edges: flow lookup, or a drop with its reason.
  */
 #ifndef FERRITE_STAGE_DECAP_H
 #define FERRITE_STAGE_DECAP_H
 
-#include "stage/deliver.h"
+#include "stage/classify.h"
+#include "stage/plan.h"
 
-static inline bool underlay_is_ours(const uint8_t address[16])
-{
-	return address[8] == UNDERLAY_MARK && address[9] == UNDERLAY_TYPE_INTERFACE && address[10] == 0;
-}
+/* Neither IPv4 nor IPv6 in IPv6: from a virtual service, perhaps. */
+bool decap_plain(struct ferrite_engine *engine, struct rte_mbuf *buffer);
+/* Counts why and frees. Returns false. */
+bool decap_refuse(struct ferrite_engine *engine, struct rte_mbuf *buffer, enum counter reason);
+/* Nobody has this outer destination. */
+bool decap_unknown(struct ferrite_engine *engine, struct rte_mbuf *buffer, const uint8_t destination[16]);
 
-static inline uint32_t underlay_index(const uint8_t address[16])
+/* UINT32_MAX where there is no IP packet of this version. */
+static inline uint32_t inner_length(const uint8_t *inner, uint8_t family)
 {
-	return load32(address + 12) & 0xffffff;
-}
-
-/* The interface that has this underlay address; NULL: none (any more). */
-static inline struct interface *underlay_find(struct ferrite_engine *engine, const uint8_t address[16])
-{
-	uint32_t index = underlay_is_ours(address) ? underlay_index(address) :
-		__atomic_load_n(&engine->external_heads[external_head(address)], __ATOMIC_ACQUIRE);
-	while (index != 0 && index < FERRITE_MAX_INTERFACES) {
-		struct interface *interface = &engine->interfaces[index];
-		if (__atomic_load_n(&interface->state, __ATOMIC_ACQUIRE) != 0 && equal16(interface->underlay, address))
-			return interface;
-		index = underlay_is_ours(address) ? 0 : __atomic_load_n(&interface->external_next, __ATOMIC_ACQUIRE);
+	if (family == 4) {
+		uint32_t header = (inner[0] & 15u) * 4, total = load16(inner + 2);
+		return inner[0] >> 4 == 4 && header >= IPV4_LENGTH && total >= header ? total : UINT32_MAX;
 	}
-	return NULL;
+	return inner[0] >> 4 == 6 ? IPV6_LENGTH + (uint32_t)load16(inner + 4) : UINT32_MAX;
 }
 
-static inline bool interface_has(const struct interface *interface, uint8_t family, const void *address)
-{
-	if (family == 4)
-		return interface->has4 && raw32(interface->ipv4) == raw32(address);
-	return interface->has6 && equal16(interface->ipv6, address);
-}
-
-/* True: delivered. */
+/* True: classified, the flow can be looked for. False: it is dropped. */
 static inline bool decap(struct ferrite_engine *engine, struct rte_mbuf *buffer)
 {
 	struct packet *packet = packet_of(buffer);
 	const struct ipv6_header *outer = (const struct ipv6_header *)(const void *)packet_data(buffer);
-	uint32_t have = buffer->data_len;
-	if (have < IPV6_LENGTH + IPV4_LENGTH || outer->version_class_label[0] >> 4 != 6) {
-		DROP(engine, drop_outer_malformed, buffer);
-		return false;
-	}
-	uint32_t length = load16(outer->payload_length), total;
-	uint8_t family;
-	const void *destination;
 	const uint8_t *inner = packet_data(buffer) + IPV6_LENGTH;
-	if (outer->next_header == PROTOCOL_IPV4) {
-		family = 4;
-		total = load16(inner + 2);
-		destination = inner + 16;
-		if (inner[0] >> 4 != 4 || (inner[0] & 15u) * 4 < IPV4_LENGTH || total < (inner[0] & 15u) * 4)
-			total = UINT32_MAX;
-	} else if (outer->next_header == PROTOCOL_IPV6 && have >= 2 * IPV6_LENGTH) {
-		family = 6;
-		total = IPV6_LENGTH + (uint32_t)load16(inner + 4);
-		destination = inner + 24;
-		if (inner[0] >> 4 != 6)
-			total = UINT32_MAX;
-	} else {
-		DROP(engine, drop_outer_malformed, buffer);
-		return false;
-	}
-	if (__builtin_expect(total > length || IPV6_LENGTH + length > buffer->pkt_len, 0)) {
-		DROP(engine, drop_outer_malformed, buffer);
-		return false;
-	}
+	uint32_t have = buffer->data_len;
+	packet->interface = 0;
+	packet->sender = 0;
+	packet->endpoint = 0;
+	packet->passed = 0;
+	packet->family = 0;
+	if (have < IPV6_LENGTH || outer->version_class_label[0] >> 4 != 6)
+		return decap_refuse(engine, buffer, COUNTER_drop_outer_malformed);
+	if (__builtin_expect(outer->next_header != PROTOCOL_IPV4 && outer->next_header != PROTOCOL_IPV6, 0))
+		return decap_plain(engine, buffer);
+	uint8_t family = outer->next_header == PROTOCOL_IPV4 ? 4 : 6;
+	uint32_t length = load16(outer->payload_length);
+	if (have < IPV6_LENGTH + (family == 4 ? (uint32_t)IPV4_LENGTH : (uint32_t)IPV6_LENGTH))
+		return decap_refuse(engine, buffer, COUNTER_drop_outer_malformed);
+	uint32_t total = inner_length(inner, family);
+	if (__builtin_expect(total > length || IPV6_LENGTH + length > buffer->pkt_len, 0))
+		return decap_refuse(engine, buffer, COUNTER_drop_outer_malformed);
 	if (__builtin_expect(IPV6_LENGTH + total != buffer->pkt_len, 0) &&
-	    (packet->offload.needs_checksum || buffer->nb_segs != 1 ||
-	     rte_pktmbuf_trim(buffer, (uint16_t)(buffer->pkt_len - IPV6_LENGTH - total)) != 0)) {
-		DROP(engine, drop_outer_malformed, buffer);
-		return false;
+	    (packet->offload.needs_checksum || !classify_trim(buffer, IPV6_LENGTH + total)))
+		return decap_refuse(engine, buffer, COUNTER_drop_outer_malformed);
+	if (__builtin_expect(!classify_ip(buffer, IPV6_LENGTH), 0))
+		return decap_refuse(engine, buffer, COUNTER_drop_malformed);
+	uint32_t place = endpoint_find(&engine->endpoints, outer->destination);
+	if (__builtin_expect(place == 0, 0))
+		return decap_unknown(engine, buffer, outer->destination);
+	const struct endpoint *endpoint = &engine->endpoints.places[place];
+	const uint8_t *destination = inner + (family == 4 ? 16 : 24);
+	bool takes;
+	if (__builtin_expect(endpoint->kind == ENDPOINT_INTERFACE && family == 4, 1)) {
+		const struct interface *interface = &engine->interfaces[endpoint->owner];
+		takes = raw32(interface->ipv4) == raw32(destination) && interface->has4;
+	} else {
+		takes = endpoint_takes(engine, endpoint, place, family, destination);
 	}
-	const struct interface *interface = underlay_find(engine, outer->destination);
-	if (__builtin_expect(interface == NULL, 0)) {
-		if (raw64(outer->destination) == raw64(engine->prefix) && underlay_is_ours(outer->destination))
-			DROP(engine, drop_outer_stale, buffer);
-		else
-			DROP(engine, drop_outer_unknown, buffer);
-		return false;
-	}
-	if (__builtin_expect(!interface_has(interface, family, destination), 0)) {
-		DROP(engine, drop_inner_foreign, buffer);
-		return false;
-	}
+	packet->interface = endpoint->kind == ENDPOINT_BALANCER || endpoint->kind == ENDPOINT_EDGE ? 0 : endpoint->owner;
+	packet->endpoint = place;
 	packet->ip_offset = IPV6_LENGTH;
-	deliver(engine, interface, buffer, family);
+	if (__builtin_expect(!takes, 0))
+		return decap_refuse(engine, buffer, COUNTER_drop_inner_foreign);
+	classify_key(engine, buffer, endpoint_kind(endpoint), endpoint_index(endpoint));
 	return true;
 }
 

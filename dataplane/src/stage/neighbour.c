@@ -1,5 +1,6 @@
 /* The gateway as a neighbour: ARP for 169.254.0.1, ND for fe80::1, router advertisements. Nothing else is answered:
  * a VM has no other neighbour. */
+#include "stage/plan.h"
 #include "stage/service.h"
 
 enum { ROUTER_SOLICITATION = 133, ROUTER_ADVERTISEMENT = 134, NEIGHBOUR_SOLICITATION = 135, NEIGHBOUR_ADVERTISEMENT = 136 };
@@ -14,22 +15,24 @@ static struct arp_message *arp_of(struct rte_mbuf *buffer)
 	return arp;
 }
 
-bool arp_is_spoofed(const struct interface *interface, struct rte_mbuf *buffer)
+bool arp_is_spoofed(const struct ferrite_engine *engine, const struct interface *interface, struct rte_mbuf *buffer)
 {
 	const struct arp_message *arp = arp_of(buffer);
-	if (arp == NULL || raw32(arp->sender) == 0)
+	if (arp == NULL || raw32(arp->sender) == 0 || interface->spoof_off)
 		return false;
-	return !interface->has4 || raw32(arp->sender) != raw32(interface->ipv4);
+	return !interface_owns(engine, interface, 4, arp->sender);
 }
 
 bool service_arp(struct ferrite_engine *engine, struct interface *interface, struct rte_mbuf *buffer)
 {
 	uint8_t *data = packet_data(buffer);
 	struct arp_message *arp = arp_of(buffer);
-	if (arp == NULL || arp_is_spoofed(interface, buffer))
+	if (arp == NULL || arp_is_spoofed(engine, interface, buffer))
 		return false;
-	if ((arp->sender_mac[0] & 1) == 0 && memcmp(data + 6, arp->sender_mac, 6) == 0)
+	if ((arp->sender_mac[0] & 1) == 0 && memcmp(data + 6, arp->sender_mac, 6) == 0) {
 		memcpy(interface->frame, arp->sender_mac, 6);
+		interface->guest_known = 1;
+	}
 	if (load16(arp->operation) != 1 || raw32(arp->target) != raw32(GATEWAY4))
 		return false;
 	memcpy(data, data + 6, 6);

@@ -9,7 +9,7 @@
 #include "stage/stage.h"
 
 /* Whether an ARP message says to come from another address; 0.0.0.0, a probe (RFC 5227), is nobody's. */
-bool arp_is_spoofed(const struct interface *interface, struct rte_mbuf *buffer);
+bool arp_is_spoofed(const struct ferrite_engine *engine, const struct interface *interface, struct rte_mbuf *buffer);
 bool service_arp(struct ferrite_engine *engine, struct interface *interface, struct rte_mbuf *buffer);
 bool service_nd(struct ferrite_engine *engine, struct interface *interface, struct rte_mbuf *buffer);
 bool service_dhcp4(struct ferrite_engine *engine, struct interface *interface, struct rte_mbuf *buffer);

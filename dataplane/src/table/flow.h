@@ -1,12 +1,15 @@
-/* Flows: what was decided for a 5-tuple of an interface, found again in one lookup.
+/* Flows: what was decided for a tuple that came from somewhere, found again in one lookup.
  *
- * A set-associative table, owned by one worker: 32-byte buckets with eight 16-bit tags and eight last-seen stamps,
- * two buckets to choose from per key, and one 64-byte entry per slot at a fixed place. An entry holds the finished
- * rewrite (local delivery or the outer destination) and the epoch of the VNI under which it was decided: a stale one
- * misses. Because every decision can be made again, a full set simply loses its least recently used entry, and
- * nothing has to age in the background; FLOW_IDLE_SECONDS only says when a slot counts as free in the numbers.
+ * A set-associative table: buckets of eight 16-bit tags (16 bytes), two buckets to choose from per key, and one entry of
+ * 128 bytes per tag at a fixed place, so that a lookup touches one bucket and the two lines of one entry, all of which
+ * can be fetched ahead. Both directions of a connection are entries of their own, linked by `peer`; what belongs to the
+ * connection as a whole (owner, mapping, rule, times) stands in the original one. The first line is what a packet needs
+ * to be judged and sent, the second what it changes.
  *
- * Default 2^18 flows: 16 MB of entries, 1 MB of buckets.
+ * An entry holds a finished decision and the epoch under which it was made; see stage/refresh.c. Nothing in here
+ * knows what a decision means: who ends a flow (NAT mappings, events) is told by `ended`.
+ *
+ * Default 2^20 entries, two a flow: 128 MB of entries and 2 MB of buckets, resident as far as touched.
  */
 #ifndef FERRITE_TABLE_FLOW_H
 #define FERRITE_TABLE_FLOW_H
@@ -15,52 +18,149 @@
 
 #include "packet/headers.h"
 #include "packet/mix.h"
+#include "packet/translate.h"
 #include "table/tags.h"
 
 enum {
-	FLOW_CAPACITY = 1 << 18,
-	FLOW_IDLE_SECONDS = 300,
+	FLOW_CAPACITY = 1 << 20, /* entries */
+	FLOW_TIMEOUT_SECONDS = 30,
+	FLOW_BOTH_SECONDS = 180,
+	FLOW_ESTABLISHED_SECONDS = 86400,
+	FLOW_SWEEP_MS = 2000, /* within which the whole table is looked at */
 
-	FLOW_ENCAP = 1,   /* target: outer destination, 16 bytes */
-	FLOW_DELIVER = 2, /* target: interface index, 4 bytes */
+	/* Where a packet came from: `kind` of a context. */
+	FLOW_FROM_VM = 0,        /* index: interface */
+	FLOW_FROM_INTERFACE = 1, /* the underlay, at an interface's address, a prefix's or the VIP of it; index: interface */
+	FLOW_FROM_NAT = 3,       /* index: of the group of its (VNI, address) */
+	FLOW_FROM_BALANCER = 4,  /* index: load balancer */
+	FLOW_FROM_SERVICE = 5,   /* index: virtual service */
+	FLOW_FROM_EDGE = 6,
+	FLOW_FROM_NOWHERE = 7,   /* no reply direction */
+
+	/* What is done, and what `target` says. */
+	FLOW_ROUTE = 1,   /* encapsulation; index of the route entry, whose next hop it takes */
+	FLOW_HOP = 2,     /* encapsulation; the next hop, 16 bytes */
+	FLOW_DELIVER = 3, /* interface index */
+	FLOW_PLAIN = 4,   /* by the uplink without encapsulation: to a virtual service */
+	FLOW_NEAR = 5,    /* on to an endpoint of this host, as if it had arrived there; its address, 16 bytes */
+
+	/* Translation. */
+	FLOW_REWRITE = 1, /* IPv4, by `rewrite` */
+	FLOW_TO4 = 2,     /* NAT64, by `rewrite` */
+	FLOW_TO6 = 3,     /* its replies, by the peer's key */
+	FLOW_SERVE = 4,   /* virtual service, IPv4 to IPv6 */
+	FLOW_SERVED = 5,  /* its replies */
+
+	/* Bits. */
+	FLOW_REPLY = 1,        /* the other direction is the original one */
+	FLOW_PUBLIC = 2,       /* leaves by a route of length 0 */
+	FLOW_BALANCED = 4,     /* `balancer` says by which */
+	FLOW_BY_NAT = 8,       /* the source is translated by the sender's NAT */
+	FLOW_BY_VIP = 16,      /* or its VIP */
+	FLOW_TO_VIP = 32,      /* the destination was the VIP of the interface that it is delivered to */
+	FLOW_CLOSING = 64,     /* a FIN or RST was shown by either side */
+
+	/* Timeouts, by `state`. */
+	FLOW_BRIEF = 0, FLOW_BOTH = 1, FLOW_ESTABLISHED = 2, FLOW_STATES = 3,
+
+	TCP_FIN = 1, TCP_SYN = 2, TCP_RST = 4, TCP_ACK = 16,
+	TCP_SHOWN = TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK,
 };
+#define FLOW_NONE UINT32_MAX
 
 struct flow_bucket {
 	uint16_t tags[8]; /* 0: empty */
-	uint16_t seen[8]; /* seconds, of the engine's clock */
-} __attribute__((aligned(32)));
+} __attribute__((aligned(16)));
 
-/* For IPv4: source in addresses[0..3], destination in [4..7], the rest zero. */
 struct flow_entry {
-	uint32_t context; /* interface index << 16 | family << 8 | protocol */
+	uint32_t context;
+	uint32_t ports;
+	uint8_t addresses[32]; /* IPv4: source in [0..3], destination in [4..7], the rest zero */
+	uint32_t epoch;
+	uint8_t action;
+	uint8_t translate;
+	uint8_t bits;
+	uint8_t shown;         /* TCP flags, of this direction; ICMP: type of the first packet */
+	uint8_t target[16];
+	/* Second line. */
+	struct rewrite rewrite;
+	uint8_t state;         /* the same in both directions */
+	uint8_t icmp_code;     /* of the first packet */
+	uint32_t peer;         /* FLOW_NONE: no reply direction */
+	uint32_t last;         /* of this direction, milliseconds of flow_table.now */
+	uint64_t packets, bytes;
+	/* Of the original direction. */
+	uint32_t owner;        /* who is charged */
+	uint32_t mapping;      /* NAT's; 0: none, or shared */
+	uint32_t rule;         /* tag of the rule that let it pass */
+	uint32_t balancer;
+	uint32_t began;
+	uint32_t source;       /* endpoint whose address is the outer source */
+} __attribute__((aligned(64)));
+_Static_assert(sizeof(struct flow_entry) == 128, "two cache lines");
+
+/* What is looked up. */
+struct flow_key {
+	uint64_t hash;
+	uint32_t context;
 	uint32_t ports;
 	uint8_t addresses[32];
-	uint8_t target[16];
-	uint32_t epoch;
-	uint8_t kind;
-	uint8_t spare[3];
 };
-_Static_assert(sizeof(struct flow_entry) == 64, "one cache line");
 
 struct flow_table {
 	struct flow_bucket *buckets;
 	struct flow_entry *entries;
-	uint32_t mask;    /* of buckets */
-	uint16_t now;
+	uint32_t mask;              /* of buckets */
+	uint32_t now;               /* milliseconds; of 49 days the last */
+	uint32_t limits[FLOW_STATES];
 	uint64_t seed;
-	uint64_t inserted, evicted;
+	/* Called for the original direction before both go. */
+	void (*ended)(void *context, struct flow_entry *original, unsigned reason);
+	void *context;
+	uint32_t *owners;           /* flows of each, [owner_count] */
+	uint32_t owner_count;
+	uint32_t owners_used;       /* with a flow or more */
+	uint64_t count;             /* flows */
+	uint64_t inserted, evicted, refused, expired;
+	uint32_t sweep_at;
 };
 
-int flow_table_init(struct flow_table *table, uint32_t capacity, uint64_t seed);
+/* `timeout`: T. */
+int flow_table_init(struct flow_table *table, uint32_t capacity, uint32_t owners, uint32_t timeout, uint64_t seed);
 void flow_table_free(struct flow_table *table);
-/* Adds the flow, or renews the one with its key. */
-void flow_insert(struct flow_table *table, uint64_t hash, const struct flow_entry *entry);
-/* Slots in use and seen within FLOW_IDLE_SECONDS; walks the buckets. */
-uint64_t flow_count(const struct flow_table *table);
 
-static inline uint32_t flow_context(uint32_t interface, uint8_t family, uint8_t protocol)
+/* Makes both entries of a flow; `reply` NULL: there is none. The original's index, or FLOW_NONE: the table is full. */
+uint32_t flow_begin(struct flow_table *table, const struct flow_key *original, const struct flow_key *reply, uint32_t owner);
+/* Ends the flow with this entry, of either direction. */
+void flow_end(struct flow_table *table, uint32_t index, unsigned reason);
+/* Not expired. */
+bool flow_live(const struct flow_table *table, const struct flow_entry *entry);
+/* A direction showed flags that it had not: the state of both is made anew. */
+void flow_show(struct flow_table *table, struct flow_entry *entry, uint8_t flags);
+/* Ends what expired in the next `buckets`. */
+void flow_sweep(struct flow_table *table, uint32_t buckets);
+/* Ends the flows of which `which` says so, in `buckets` from `first`. */
+void flow_purge(struct flow_table *table, uint32_t first, uint32_t buckets,
+		bool (*which)(const void *argument, const struct flow_entry *entry), const void *argument, unsigned reason);
+
+static inline uint32_t flow_context(unsigned kind, uint32_t index, uint8_t family, uint8_t protocol)
 {
-	return interface << 16 | (uint32_t)family << 8 | protocol;
+	return (family == 6 ? 1u << 31 : 0) | kind << 28 | index << 8 | protocol;
+}
+
+static inline unsigned flow_kind(uint32_t context)
+{
+	return context >> 28 & 7;
+}
+
+static inline uint32_t flow_index(uint32_t context)
+{
+	return context >> 8 & 0xfffff;
+}
+
+static inline bool flow_wide(uint32_t context)
+{
+	return context >> 31;
 }
 
 static inline uint64_t flow_hash4(uint64_t seed, uint32_t context, uint32_t ports, const uint8_t *addresses)
@@ -72,6 +172,16 @@ static inline uint64_t flow_hash6(uint64_t seed, uint32_t context, uint32_t port
 {
 	uint64_t head = mix(seed ^ ((uint64_t)context << 32 | ports), raw64(addresses) ^ seed);
 	return mix(head ^ raw64(addresses + 8), mix(raw64(addresses + 16) ^ seed, raw64(addresses + 24)));
+}
+
+static inline void flow_key_of(struct flow_key *key, uint64_t seed, uint32_t context, const struct tuple *tuple)
+{
+	key->context = context;
+	key->ports = tuple->ports;
+	memset(key->addresses, 0, 32);
+	memcpy(key->addresses, tuple->addresses, tuple->family == 6 ? 32 : 8);
+	key->hash = tuple->family == 6 ? flow_hash6(seed, context, tuple->ports, tuple->addresses) :
+					 flow_hash4(seed, context, tuple->ports, tuple->addresses);
 }
 
 static inline uint16_t flow_tag(uint64_t hash)
@@ -89,14 +199,23 @@ static inline uint32_t flow_secondary(const struct flow_table *table, uint64_t h
 	return (flow_primary(table, hash) ^ (uint32_t)((hash >> 48 | 1) * 0x5bd1e995u)) & table->mask;
 }
 
-/* What is worth fetching once the primary bucket is here: the entry with the tag, or else the secondary bucket. */
-static inline const void *flow_candidate(const struct flow_table *table, uint64_t hash)
+static inline uint32_t flow_place(const struct flow_table *table, const struct flow_entry *entry)
+{
+	return (uint32_t)(entry - table->entries);
+}
+
+/* Fetches what a lookup of the hash will want, once its primary bucket is here. */
+static inline void flow_prefetch(const struct flow_table *table, uint64_t hash)
 {
 	uint32_t bucket = flow_primary(table, hash);
 	uint32_t mask = tags_match(table->buckets[bucket].tags, flow_tag(hash));
-	if (__builtin_expect(mask == 0, 0))
-		return &table->buckets[flow_secondary(table, hash)];
-	return &table->entries[(size_t)bucket * 8 + tags_first(mask)];
+	if (__builtin_expect(mask == 0, 0)) {
+		__builtin_prefetch(&table->buckets[flow_secondary(table, hash)]);
+		return;
+	}
+	const char *entry = (const char *)&table->entries[(size_t)bucket * 8 + tags_first(mask)];
+	__builtin_prefetch(entry);
+	__builtin_prefetch(entry + 64, 1);
 }
 
 static inline bool flow_equal(const struct flow_entry *entry, uint32_t context, uint32_t ports,
@@ -109,26 +228,54 @@ static inline bool flow_equal(const struct flow_entry *entry, uint32_t context, 
 	return equal16(entry->addresses, addresses) && equal16(entry->addresses + 16, addresses + 16);
 }
 
-/* NULL: not there, or decided under another epoch. `addresses`: 8 or, with `wide`, 32 bytes as in the packet. */
-static inline const struct flow_entry *flow_find(struct flow_table *table, uint64_t hash, uint32_t context,
-						 uint32_t ports, const uint8_t *addresses, bool wide, uint32_t epoch)
+/* NULL: not there. `addresses`: 8 or, with `wide`, 32 bytes as in the packet. It may have expired. */
+static inline struct flow_entry *flow_find(const struct flow_table *table, uint64_t hash, uint32_t context, uint32_t ports,
+					   const uint8_t *addresses, bool wide)
 {
 	uint32_t at = flow_primary(table, hash);
 	for (unsigned choice = 0; choice < 2; choice++) {
-		struct flow_bucket *bucket = &table->buckets[at];
+		const struct flow_bucket *bucket = &table->buckets[at];
 		for (uint32_t mask = tags_match(bucket->tags, flow_tag(hash)); mask != 0; mask = tags_next(mask)) {
-			unsigned slot = tags_first(mask);
-			const struct flow_entry *entry = &table->entries[(size_t)at * 8 + slot];
-			if (__builtin_expect(flow_equal(entry, context, ports, addresses, wide) &&
-					     entry->epoch == epoch, 1)) {
-				if (__builtin_expect(bucket->seen[slot] != table->now, 0))
-					bucket->seen[slot] = table->now;
+			struct flow_entry *entry = &table->entries[(size_t)at * 8 + tags_first(mask)];
+			if (__builtin_expect(flow_equal(entry, context, ports, addresses, wide), 1))
 				return entry;
-			}
 		}
 		at = flow_secondary(table, hash);
 	}
 	return NULL;
+}
+
+static inline struct flow_entry *flow_find_key(const struct flow_table *table, const struct flow_key *key)
+{
+	return flow_find(table, key->hash, key->context, key->ports, key->addresses, flow_wide(key->context));
+}
+
+static inline struct flow_entry *flow_peer(const struct flow_table *table, const struct flow_entry *entry)
+{
+	return entry->peer == FLOW_NONE ? NULL : &table->entries[entry->peer];
+}
+
+static inline struct flow_entry *flow_original(const struct flow_table *table, struct flow_entry *entry)
+{
+	return (entry->bits & FLOW_REPLY) != 0 ? &table->entries[entry->peer] : entry;
+}
+
+/* The flags that a packet shows, as directions remember them. */
+static inline uint8_t flow_flags(uint8_t tcp_flags)
+{
+	return (tcp_flags & TCP_RST) != 0 ? tcp_flags & (TCP_SHOWN & ~TCP_ACK) : tcp_flags & TCP_SHOWN;
+}
+
+/* The tuple that an entry is found by. */
+static inline void flow_tuple(const struct flow_entry *entry, struct tuple *tuple)
+{
+	memset(tuple, 0, sizeof *tuple);
+	tuple->family = flow_wide(entry->context) ? 6 : 4;
+	tuple->protocol = (uint8_t)entry->context;
+	tuple->icmp = tuple->protocol == PROTOCOL_ICMP || tuple->protocol == PROTOCOL_ICMPV6 ?
+		(entry->ports != 0 ? ICMP_ECHO : ICMP_OTHER) : ICMP_NONE;
+	tuple->ports = entry->ports;
+	memcpy(tuple->addresses, entry->addresses, 32);
 }
 
 #endif

@@ -26,8 +26,34 @@ int route_table_init(struct route_table *table, struct rte_rcu_qsbr *rcu, uint64
 	return 0;
 }
 
+static void hops_free(struct route_entry *entry)
+{
+	struct route_hops *hops = route_hops_of(entry);
+	if (hops == NULL)
+		return;
+	balancer_set_free(hops->set);
+	free(hops);
+	entry->several = 0;
+}
+
+static struct route_hops *hops_make(const struct ferrite_route *route)
+{
+	struct route_hops *hops = calloc(1, sizeof *hops + route->hop_count * sizeof hops->hops[0]);
+	if (hops == NULL)
+		return NULL;
+	hops->count = route->hop_count;
+	memcpy(hops->hops, route->hops, route->hop_count * sizeof hops->hops[0]);
+	hops->set = balancer_hops_build(route->hops, route->hop_count);
+	if (hops->set != NULL)
+		return hops;
+	free(hops);
+	return NULL;
+}
+
 void route_table_free(struct route_table *table)
 {
+	for (uint32_t i = 1; table->entries != NULL && i <= table->used_high; i++)
+		hops_free(&table->entries[i]);
 	for (unsigned i = 0; table->pages != NULL && i < VNI_LIMIT >> VNI_PAGE_BITS; i++) {
 		if (table->pages[i] == NULL)
 			continue;
@@ -152,6 +178,7 @@ static void limbo_reclaim(struct route_table *table, bool wait)
 		if (rte_rcu_qsbr_check(table->rcu, table->limbo[at].token, wait) != 1)
 			return;
 		uint32_t index = table->limbo[at].entry;
+		hops_free(&table->entries[index]);
 		table->entries[index].next = table->free_first;
 		table->free_first = index;
 		table->limbo_tail++;
@@ -221,6 +248,16 @@ int route_put(struct route_table *table, const struct ferrite_route *route, bool
 		return -EEXIST;
 	if (old == NULL && table->count >= table->capacity)
 		return -ENOSPC;
+	bool several = route->hop_count > 1;
+	if (several && (route->hops == NULL || route->hop_count > FERRITE_MAX_HOPS))
+		return -EINVAL;
+	if (old != NULL && !several && !old->several && !route->local && raw64(old->next_hop) != table->own &&
+	    raw64(route->next_hop.bytes) != table->own) {
+		struct route_entry *same = &table->entries[old - table->entries];
+		route_hop_set(same, route->next_hop.bytes);
+		same->next_hop_vni = route->next_hop_vni;
+		return 0;
+	}
 	struct vni *vni = vni_take(table, key->vni);
 	uint32_t index = vni == NULL ? 0 : entry_take(table);
 	if (index == 0)
@@ -234,10 +271,21 @@ int route_put(struct route_table *table, const struct ferrite_route *route, bool
 	memcpy(entry->prefix, &high, 8);
 	memcpy(entry->prefix + 8, &low, 8);
 	memcpy(entry->next_hop, route->next_hop.bytes, 16);
+	struct route_hops *hops = several ? hops_make(route) : NULL;
+	if (several && hops == NULL) {
+		entry->next = table->free_first;
+		table->free_first = index;
+		return -ENOMEM;
+	}
+	if (several) {
+		entry->several = 1;
+		memcpy(entry->next_hop, &hops, sizeof hops);
+	}
 	uint32_t old_index = old == NULL ? 0 : (uint32_t)(old - table->entries);
 	uint16_t *tag;
 	uint32_t *slot = slot_of(table, entry->hash, old_index, &tag);
 	if (slot == NULL) {
+		hops_free(entry);
 		entry->next = table->free_first;
 		table->free_first = index;
 		return -ENOSPC;
@@ -341,7 +389,15 @@ void route_each(const struct route_table *table, uint32_t number,
 			.next_hop_vni = entry->next_hop_vni,
 		};
 		memcpy(route.key.prefix, entry->prefix, 16);
-		memcpy(route.next_hop.bytes, entry->next_hop, 16);
+		const struct route_hops *hops = route_hops_of(entry);
+		if (hops != NULL) {
+			route.next_hop = hops->hops[0].address;
+			route.next_hop_vni = hops->hops[0].vni;
+			route.hop_count = hops->count;
+			route.hops = hops->hops;
+		} else {
+			memcpy(route.next_hop.bytes, entry->next_hop, 16);
+		}
 		if (!visit(context, &route))
 			break;
 	}

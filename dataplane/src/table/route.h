@@ -3,7 +3,8 @@
  * The control thread writes, workers look up lock-free; an entry that left the table is reused after every worker
  * passed a quiescent state. Each VNI has an epoch, drawn from one counter so that no two VNIs ever share a value:
  * it changes after every change to the VNI's routes, and a flow decided under another epoch is decided anew.
- * Readers take the epoch before they look up.
+ * Readers take the epoch before they look up. One next hop that takes another's place is the exception: it is written
+ * into the entry, and flows, which know the entry, go there with their next packet.
  *
  * Capacity FERRITE_MAX_ROUTES entries of 64 bytes and two buckets to choose from per key (16 MB of buckets at the
  * most): 80 MB when full, resident only as far as touched. FERRITE_MAX_VNIS VNIs of about 1 KB.
@@ -18,6 +19,7 @@
 #include "ferrite/engine.h"
 #include "packet/headers.h"
 #include "packet/mix.h"
+#include "table/balancer.h"
 #include "table/tags.h"
 
 enum {
@@ -43,20 +45,27 @@ struct vni {
 	uint32_t first;        /* list of its routes */
 } __attribute__((aligned(64)));
 
+/* Several next hops. Immutable, freed with the entry. */
+struct route_hops {
+	struct balancer_set *set;
+	unsigned count;
+	struct ferrite_hop hops[];
+};
+
 struct route_entry {
 	uint8_t prefix[16];
+	uint8_t next_hop[16];  /* read and replaced as a whole: route_hop; several: a pointer to them, route_hops_of */
 	uint32_t vni;
 	uint8_t family;
 	uint8_t length;
 	uint8_t local;
-	uint8_t spare;
-	uint8_t next_hop[16];
+	uint8_t several;
 	uint32_t next_hop_vni;
 	uint32_t interface;
 	/* Control thread only. */
 	uint32_t next, previous;
 	uint64_t hash;
-};
+} __attribute__((aligned(64)));
 _Static_assert(sizeof(struct route_entry) == 64, "one cache line");
 
 struct route_bucket {
@@ -77,6 +86,7 @@ struct route_table {
 	uint32_t capacity;           /* FERRITE_MAX_ROUTES; smaller in tests */
 	uint32_t epoch;
 	uint32_t vnis;
+	uint64_t own;                /* the host's prefix: next hops in it are not replaced in place */
 	uint32_t limbo_head, limbo_tail;
 	struct { uint32_t entry; uint64_t token; } limbo[ROUTE_LIMBO];
 };
@@ -110,6 +120,33 @@ static inline struct vni *vni_find(const struct route_table *table, uint32_t num
 static inline uint32_t vni_epoch(const struct vni *vni)
 {
 	return __atomic_load_n(&vni->epoch, __ATOMIC_ACQUIRE);
+}
+
+/* Sixteen bytes at once: aligned vector loads and stores are whole on every processor with AVX. */
+static inline void route_hop(const struct route_entry *entry, uint8_t hop[16])
+{
+#ifdef __SSE2__
+	_mm_storeu_si128((__m128i *)(void *)hop, _mm_load_si128((const __m128i *)(const void *)entry->next_hop));
+#else
+	memcpy(hop, entry->next_hop, 16);
+#endif
+}
+
+static inline void route_hop_set(struct route_entry *entry, const uint8_t hop[16])
+{
+#ifdef __SSE2__
+	_mm_store_si128((__m128i *)(void *)entry->next_hop, _mm_loadu_si128((const __m128i *)(const void *)hop));
+#else
+	memcpy(entry->next_hop, hop, 16);
+#endif
+}
+
+static inline struct route_hops *route_hops_of(const struct route_entry *entry)
+{
+	struct route_hops *hops = NULL;
+	if (entry->several)
+		memcpy(&hops, entry->next_hop, sizeof hops);
+	return hops;
 }
 
 static inline uint64_t route_hash(const struct route_table *table, uint32_t vni, uint8_t family, uint8_t length,

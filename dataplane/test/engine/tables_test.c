@@ -5,8 +5,9 @@
 
 #include "control/check.h"
 #include "packet/checksum.h"
-#include "table/flow.h"
+#include "table/endpoint.h"
 #include "table/route.h"
+#include "table/service_address.h"
 
 static uint64_t state = 42;
 
@@ -186,67 +187,95 @@ static void a_table_takes_as_many_routes_as_it_says(void)
 	free(rcu);
 }
 
-static void make_flow(struct flow_entry *entry, uint32_t number, bool wide, uint32_t epoch)
+static void a_service_address_is_found_until_it_goes(void)
 {
-	*entry = (struct flow_entry){.context = flow_context(1, wide ? 6 : 4, 17), .ports = number, .epoch = epoch};
-	memcpy(entry->addresses + (wide ? 20 : 4), &number, 4);
-	memcpy(entry->target, &number, 4);
-}
-
-static const struct flow_entry *find(struct flow_table *table, const struct flow_entry *key, bool wide, uint32_t epoch)
-{
-	uint64_t hash = wide ? flow_hash6(1, key->context, key->ports, key->addresses) :
-			       flow_hash4(1, key->context, key->ports, key->addresses);
-	return flow_find(table, hash, key->context, key->ports, key->addresses, wide, epoch);
-}
-
-static void insert(struct flow_table *table, const struct flow_entry *key, bool wide)
-{
-	flow_insert(table, wide ? flow_hash6(1, key->context, key->ports, key->addresses) :
-				  flow_hash4(1, key->context, key->ports, key->addresses), key);
-}
-
-static void a_flow_is_found_until_its_epoch_passes(void)
-{
-	struct flow_table table;
-	struct flow_entry entry;
-	CHECK_NUMBER(flow_table_init(&table, 4096, 1), 0);
-	for (uint32_t i = 0; i < 2000; i++) {
-		make_flow(&entry, i, i % 2 == 0, 9);
-		CHECK(find(&table, &entry, i % 2 == 0, 9) == NULL);
-		insert(&table, &entry, i % 2 == 0);
-	}
-	for (uint32_t i = 0; i < 2000; i++) {
-		make_flow(&entry, i, i % 2 == 0, 9);
-		const struct flow_entry *found = find(&table, &entry, i % 2 == 0, 9);
-		CHECK(found != NULL && raw32(found->target) == i);
-		CHECK(find(&table, &entry, i % 2 == 0, 10) == NULL);
-	}
-	CHECK_NUMBER(flow_count(&table), 2000);
-	make_flow(&entry, 5, false, 10);
-	insert(&table, &entry, false);
-	CHECK_NUMBER(flow_count(&table), 2000); /* renewed, not doubled */
-	CHECK(find(&table, &entry, false, 10) != NULL);
-	flow_table_free(&table);
-}
-
-static void a_full_table_loses_what_was_not_used_for_longest(void)
-{
-	struct flow_table table;
-	struct flow_entry entry;
-	CHECK_NUMBER(flow_table_init(&table, 64, 1), 0);
-	make_flow(&entry, 1000000, false, 1);
-	insert(&table, &entry, false);
+	struct service_address_table table;
+	uint8_t address[16] = {10};
+	CHECK_NUMBER(service_address_init(&table), 0);
 	for (uint32_t i = 0; i < 5000; i++) {
-		struct flow_entry other;
-		table.now++;
-		CHECK(find(&table, &entry, false, 1) != NULL); /* used every second: stays */
-		make_flow(&other, i, false, 1);
-		insert(&table, &other, false);
-		CHECK(find(&table, &other, false, 1) != NULL);
+		store32(address + 4, i);
+		CHECK_NUMBER(service_address_add(&table, i % 7 + 1, 6, address, i + 1), 0);
 	}
-	CHECK(table.evicted > 4000);
-	flow_table_free(&table);
+	store32(address + 4, 70);
+	CHECK_NUMBER(service_address_add(&table, 1, 6, address, 9), -EEXIST);
+	CHECK_NUMBER(service_address_find(&table, 1, 6, address), 71);
+	CHECK_NUMBER(service_address_find(&table, 2, 6, address), 0);
+	CHECK_NUMBER(service_address_find(&table, 1, 4, address), 0);
+	service_address_remove(&table, 1, 6, address);
+	CHECK_NUMBER(service_address_find(&table, 1, 6, address), 0);
+	CHECK_NUMBER(table.count, 4999);
+	service_address_free(&table);
+}
+
+static void an_underlay_address_finds_its_endpoint_and_no_later_one(void)
+{
+	struct endpoint_table table;
+	const uint8_t prefix[8] = {0xfd, 0, 0, 0x0f, 0, 1};
+	ferrite_ipv6 chosen = {{0xfd, 0, 0, 0x0f, 0, 1, 0, 0, 0xd0, 2, 0x80, 1, 2, 3, 4, 5}}, foreign = {{0x20}};
+	uint8_t first[16];
+	int code;
+	CHECK_NUMBER(endpoint_table_init(&table, prefix, 1), 0);
+	uint32_t place = endpoint_take(&table, ENDPOINT_VIP, 0, NULL, &code);
+	CHECK(place != 0);
+	memcpy(first, table.places[place].underlay, 16);
+	CHECK(first[8] == 0xd0 && first[9] == ENDPOINT_VIP && first[10] == 0 && underlay_index(first) != 0);
+	CHECK_NUMBER(endpoint_find(&table, first), 0); /* not published */
+	endpoint_publish(&table, place, ENDPOINT_VIP);
+	CHECK_NUMBER(endpoint_find(&table, first), place);
+	endpoint_withdraw(&table, place);
+	CHECK_NUMBER(endpoint_find(&table, first), 0);
+	endpoint_give(&table, place);
+	table.hints[ENDPOINT_VIP] = underlay_index(first) - 1; /* the same index again */
+	place = endpoint_take(&table, ENDPOINT_VIP, 0, NULL, &code);
+	endpoint_publish(&table, place, ENDPOINT_VIP);
+	CHECK_NUMBER(underlay_index(table.places[place].underlay), underlay_index(first));
+	CHECK_NUMBER(endpoint_find(&table, first), 0); /* another generation */
+	uint32_t other = endpoint_take(&table, ENDPOINT_NAT, 0, &chosen, &code);
+	endpoint_publish(&table, other, ENDPOINT_NAT);
+	CHECK_NUMBER(endpoint_find(&table, chosen.bytes), other);
+	CHECK(endpoint_take(&table, ENDPOINT_NAT, 0, &chosen, &code) == 0 && code == -EEXIST);
+	CHECK(endpoint_take(&table, ENDPOINT_NAT, 0, &foreign, &code) == 0 && code == -EINVAL);
+	memcpy(foreign.bytes, first, 16);
+	CHECK(endpoint_take(&table, ENDPOINT_NAT, 0, &foreign, &code) == 0 && code == -EINVAL); /* a VIP's */
+	endpoint_withdraw(&table, other);
+	CHECK_NUMBER(endpoint_find(&table, chosen.bytes), 0);
+	endpoint_table_free(&table);
+}
+
+static void a_replaced_next_hop_is_seen_without_a_new_epoch(void)
+{
+	static struct route_table table;
+	struct rte_rcu_qsbr *rcu = aligned_alloc(64, (rte_rcu_qsbr_get_memsize(1) + 127) & ~(size_t)127);
+	struct ferrite_hop hops[3] = {{.address = {{0xfe, 1}}, .weight = 1}, {.address = {{0xfe, 2}}, .weight = 2},
+				      {.address = {{0xfe, 3}}, .weight = 1}};
+	struct ferrite_route route = {.key = {.vni = 5, .family = 4, .length = 8, .prefix = {10}}, .next_hop = {{0xfe, 9}}};
+	uint8_t hop[16];
+	(void)rte_rcu_qsbr_init(rcu, 1);
+	CHECK_NUMBER(route_table_init(&table, rcu, 7, 1000), 0);
+	CHECK_NUMBER(route_put(&table, &route, false), 0);
+	const struct route_entry *entry = route_find(&table, &route.key);
+	uint32_t epoch = vni_epoch(vni_find(&table, 5));
+	route.next_hop.bytes[1] = 8;
+	CHECK_NUMBER(route_put(&table, &route, true), 0);
+	CHECK(route_find(&table, &route.key) == entry);
+	route_hop(entry, hop);
+	CHECK_NUMBER(hop[1], 8);
+	CHECK_NUMBER(vni_epoch(vni_find(&table, 5)), epoch);
+	route.hop_count = 3;
+	route.hops = hops;
+	CHECK_NUMBER(route_put(&table, &route, true), 0);
+	CHECK(vni_epoch(vni_find(&table, 5)) != epoch);
+	entry = route_find(&table, &route.key);
+	CHECK(entry->several && route_hops_of(entry)->count == 3);
+	unsigned shares[3] = {0};
+	for (uint32_t i = 0; i < 1021; i++)
+		shares[balancer_choose(route_hops_of(entry)->set, i)]++;
+	CHECK(shares[1] > 480 && shares[1] < 540 && shares[0] > 230 && shares[2] > 230);
+	route.hop_count = 1;
+	CHECK_NUMBER(route_put(&table, &route, true), 0);
+	CHECK(!route_find(&table, &route.key)->several);
+	route_table_free(&table);
+	free(rcu);
 }
 
 int main(void)
@@ -255,7 +284,8 @@ int main(void)
 	RUN(routes_answer_as_a_linear_model_does);
 	RUN(host_bits_of_a_route_are_masked);
 	RUN(a_table_takes_as_many_routes_as_it_says);
-	RUN(a_flow_is_found_until_its_epoch_passes);
-	RUN(a_full_table_loses_what_was_not_used_for_longest);
+	RUN(a_service_address_is_found_until_it_goes);
+	RUN(an_underlay_address_finds_its_endpoint_and_no_later_one);
+	RUN(a_replaced_next_hop_is_seen_without_a_new_epoch);
 	return CHECK_RESULT();
 }
