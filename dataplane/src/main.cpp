@@ -12,6 +12,8 @@
 
 #include "control/log.h"
 #include "control/options.h"
+#include "grpc/metrics_server.hpp"
+#include "grpc/mirror.hpp"
 #include "grpc/server.hpp"
 #include "grpc/version.hpp"
 
@@ -37,13 +39,19 @@ int set_up(struct control *control, ferrite_engine *engine, const control_option
 }
 
 /* Serves until a signal comes. The signals are blocked in every thread; the waiting one takes them. */
-int serve(struct control *control, ferrite::ServiceContext &shared, const char *address, const sigset_t &signals)
+int serve(struct control *control, ferrite::ServiceContext &shared, const control_options &options, const char *name,
+	  const sigset_t &signals)
 {
 	ferrite::Server server(shared);
+	ferrite::MetricsServer metrics(shared, name);
 	std::string error;
 
-	if (!server.start(address, error))
+	if (!server.start(options.grpc, error))
 		return refuse("cannot serve", error.c_str());
+	if (options.metrics != nullptr && !metrics.start(options.metrics, error)) {
+		server.stop();
+		return refuse("cannot serve", error.c_str());
+	}
 	std::thread waiter([&] {
 		int signal = 0;
 
@@ -53,6 +61,7 @@ int serve(struct control *control, ferrite::ServiceContext &shared, const char *
 		std::signal(SIGTERM, SIG_DFL);
 		std::signal(SIGINT, SIG_DFL);
 		pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
+		metrics.stop();
 		server.stop();
 	});
 
@@ -93,7 +102,9 @@ int run(const control_options &options)
 	if (failed == 0) {
 		log_info("started", "name=%s version=%s uplink=%s mtu=%u", name, ferrite::version, options.uplink,
 			 unsigned{options.mtu});
-		failed = serve(control, shared, options.grpc, signals);
+		ferrite::install_mirror(control, shared.engine);
+		failed = serve(control, shared, options, name, signals);
+		(void)control_capture_stop(control, nullptr);
 	}
 	control_destroy(control);
 	ferrite_engine_stop(shared.engine);

@@ -52,6 +52,8 @@ struct ferrite_point {
 /* How many uplinks there are, and their names. */
 unsigned ferrite_uplink_count(const struct ferrite_engine *engine);
 const char *ferrite_uplink_name(const struct ferrite_engine *engine, unsigned uplink);
+/* The MAC that the VM behind a port uses. -ENOENT: no such port, or none is known yet. */
+int ferrite_port_guest(const struct ferrite_engine *engine, uint32_t port, ferrite_mac *mac);
 
 /* --- Captures. */
 
@@ -90,7 +92,7 @@ int ferrite_capture_start(struct ferrite_engine *engine, const struct ferrite_ca
 bool ferrite_capture_next(struct ferrite_capture *capture, struct ferrite_captured *packet);
 /* A limit was reached: nothing more will come, when `next` has nothing more. */
 bool ferrite_capture_ended(const struct ferrite_capture *capture);
-void ferrite_capture_count(const struct ferrite_capture *capture, unsigned point, struct ferrite_capture_count *count);
+void ferrite_capture_counts(const struct ferrite_capture *capture, unsigned point, struct ferrite_capture_count *count);
 void ferrite_capture_stop(struct ferrite_engine *engine, struct ferrite_capture *capture);
 
 /* --- Mirror: what comes in at some points goes to a sink too, as UDP in IPv6 by the uplink, cut to what that carries. At

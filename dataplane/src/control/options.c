@@ -30,6 +30,7 @@ const char *control_options_help(void)
 	       "                      vhost:PATH and ring:DEVICE are also made on demand by CreateInterface\n"
 	       "  --grpc ADDRESS      unix:/path or host:port (default [::]:1337; port 0: any)\n"
 	       "  --grpc-port N       the same as --grpc [::]:N\n"
+	       "  --metrics HOST:PORT serve GET /metrics for Prometheus; HOST is an IP address (default: not served)\n"
 	       "  --name NAME         of this host, for logs and the wire (default: that of the machine)\n"
 	       "\n"
 	       "What VMs are told\n"
@@ -117,6 +118,15 @@ static bool take_grpc_port(struct control_options *options, const char *value)
 	snprintf(options->grpc_of_port, sizeof options->grpc_of_port, "[::]:%u", port);
 	options->grpc = options->grpc_of_port;
 	return true;
+}
+
+static bool take_metrics(struct control_options *options, const char *value)
+{
+	const char *colon = strrchr(value, ':');
+	uint32_t port;
+
+	options->metrics = value;
+	return colon != NULL && strlen(value) < 64 && take_number(colon + 1, strlen(colon + 1), 0, 65535, &port);
 }
 
 static bool take_underlay(struct control_options *options, const char *value)
@@ -333,6 +343,7 @@ static const struct flag {
 	{"--underlay", take_underlay, "an IPv6 prefix of length 64, as fd00:f:1::/64, or an address in it", false},
 	{"--uplink", take_uplink,
 	 "[NAME=]KIND:DEVICE with KIND wire, eth, vtap, ring or pci, at most twice and with two names, or none", false},
+	{"--metrics", take_metrics, "HOST:PORT with an IP address, as [::1]:9064, or :PORT", false},
 	{"--grpc-port", take_grpc_port, "a number from 0 to 65535", false},
 	{"--ipv6", take_underlay, "an IPv6 address, whose upper 64 bits are this host's", false},
 	{"--port", take_port, "NAME=KIND:DEVICE[,mac=MAC] with KIND vtap, eth, ring, vhost or pci, at most 256 times", false},

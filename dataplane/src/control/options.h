@@ -23,6 +23,7 @@ struct control_option_port {
 
 struct control_options {
 	const char *grpc; /* "unix:/path" or "host:port" */
+	const char *metrics; /* "host:port"; NULL: not served */
 	char grpc_of_port[OPTIONS_GRPC_TEXT]; /* where --grpc-port said it */
 	const char *uplink; /* the first of `uplinks` */
 	const char *uplinks[FERRITE_MAX_UPLINKS]; /* as port/spec.h reads them */

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "apply.hpp"
+#include "counters.hpp"
 #include "read.hpp"
 #include "write.hpp"
 
@@ -317,25 +318,14 @@ grpc::ServerUnaryReactor *DataplaneService::GetState(grpc::CallbackServerContext
 	return reactor;
 }
 
-grpc::ServerUnaryReactor *DataplaneService::GetCounters(grpc::CallbackServerContext *call, const GetCountersRequest *,
+grpc::ServerUnaryReactor *DataplaneService::GetCounters(grpc::CallbackServerContext *call, const GetCountersRequest *request,
 							GetCountersResponse *response)
 {
 	grpc::ServerUnaryReactor *reactor = call->DefaultReactor();
-	bool taken = shared.queue.submit([this, reactor, response](struct control *control) {
+	bool taken = shared.queue.submit([this, reactor, request, response](struct control *control) {
 		if (!control_initialized(control))
 			return reactor->Finish(not_initialized());
-		ferrite_counters_each(
-			shared.engine,
-			[](void *list, const char *name, std::uint64_t value) {
-				GetCountersResponse::Counter *counter =
-					static_cast<GetCountersResponse *>(list)->add_counters();
-
-				counter->set_name(name);
-				counter->set_value(value);
-			},
-			response);
-		std::sort(response->mutable_counters()->pointer_begin(), response->mutable_counters()->pointer_end(),
-			  [](const auto *one, const auto *other) { return one->name() < other->name(); });
+		write_counters(control, shared.engine, request->totals(), response);
 		reactor->Finish(grpc::Status::OK);
 	});
 

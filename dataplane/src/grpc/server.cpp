@@ -91,6 +91,7 @@ bool Server::start(const std::string &address, std::string &error)
 	builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port);
 	builder.RegisterService(&ironcore);
 	builder.RegisterService(&dataplane);
+	builder.RegisterService(&observe);
 	builder.RegisterService(&health);
 	server = builder.BuildAndStart();
 	if (server == nullptr || port == 0) {

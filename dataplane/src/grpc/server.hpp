@@ -1,4 +1,4 @@
-/* The gRPC server: three services on one address, without TLS. */
+/* The gRPC server: four services on one address, without TLS. */
 #pragma once
 
 #include <memory>
@@ -7,12 +7,13 @@
 #include "dataplane_service.hpp"
 #include "health_service.hpp"
 #include "ironcore_service.hpp"
+#include "observe_service.hpp"
 
 namespace ferrite {
 
 class Server {
 public:
-	explicit Server(ServiceContext &shared) : shared(shared), ironcore(shared), dataplane(shared) {}
+	explicit Server(ServiceContext &shared) : shared(shared), ironcore(shared), dataplane(shared), observe(shared) {}
 
 	/* `address`: "unix:/path" or "host:port". False: it is taken or cannot be had, and `error` says why. */
 	bool start(const std::string &address, std::string &error);
@@ -23,6 +24,7 @@ private:
 	ServiceContext &shared;
 	IroncoreService ironcore;
 	DataplaneService dataplane;
+	ObserveService observe;
 	HealthService health;
 	std::string socket_path;
 	std::unique_ptr<grpc::Server> server;

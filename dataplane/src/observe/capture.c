@@ -182,7 +182,7 @@ bool ferrite_capture_ended(const struct ferrite_capture *capture)
 	return __atomic_load_n(&capture->ended, __ATOMIC_ACQUIRE);
 }
 
-void ferrite_capture_count(const struct ferrite_capture *capture, unsigned point, struct ferrite_capture_count *result)
+void ferrite_capture_counts(const struct ferrite_capture *capture, unsigned point, struct ferrite_capture_count *result)
 {
 	const struct ferrite_capture_count *counts = &capture->counts[point];
 	/* In this order, so that no more are lost than accepted. */

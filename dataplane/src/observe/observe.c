@@ -17,6 +17,16 @@ const char *ferrite_uplink_name(const struct ferrite_engine *engine, unsigned up
 	return uplink < engine->uplinks.count ? engine->uplinks.about[uplink].name : "";
 }
 
+int ferrite_port_guest(const struct ferrite_engine *engine, uint32_t handle, ferrite_mac *mac)
+{
+	static const uint8_t unknown[6];
+	const struct port *port = handle > 0 && handle < FERRITE_MAX_PORTS ? engine->ports[handle] : NULL;
+	if (port == NULL || memcmp(port->guest_mac, unknown, 6) == 0)
+		return -ENOENT;
+	memcpy(mac->bytes, port->guest_mac, 6);
+	return 0;
+}
+
 uint64_t observe_now_ns(void)
 {
 	struct timespec now;

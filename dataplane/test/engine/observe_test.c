@@ -242,7 +242,7 @@ static void a_filter_over_the_inner_packet_holds_at_both_points(void)
 		CHECK(ferrite_capture_next(made, &packet));
 	CHECK(!ferrite_capture_next(made, &packet));
 	CHECK(!ferrite_capture_next(none, &packet));
-	ferrite_capture_count(none, 0, &count);
+	ferrite_capture_counts(none, 0, &count);
 	CHECK_NUMBER(count.seen, 3);
 	CHECK_NUMBER(count.accepted, 0);
 	ferrite_capture_stop(engine, made);
@@ -298,8 +298,8 @@ static void a_reader_that_sleeps_loses_and_the_traffic_does_not(void)
 	CHECK_NUMBER(send_udp(4000, 1300), 4000);
 	while (ferrite_capture_next(made, &packet))
 		kept++;
-	ferrite_capture_count(made, 0, &in);
-	ferrite_capture_count(made, 1, &out);
+	ferrite_capture_counts(made, 0, &in);
+	ferrite_capture_counts(made, 1, &out);
 	CHECK_NUMBER(in.accepted, 4000);
 	CHECK_NUMBER(out.accepted, 4000);
 	CHECK(in.lost + out.lost > 0);
@@ -373,7 +373,7 @@ static void libpcap_reads_what_a_capture_writes(void)
 	while (ferrite_capture_next(made, &packet))
 		if (packet.point == 0)
 			fwrite(block, 1, pcapng_packet(block, sizeof block, &packet), file);
-	ferrite_capture_count(made, 0, &count);
+	ferrite_capture_counts(made, 0, &count);
 	fwrite(block, 1, pcapng_statistics(block, sizeof block, 0, 1, 2, &count), file);
 	fclose(file);
 	pcap_t *reader = pcap_open_offline_with_tstamp_precision(path, PCAP_TSTAMP_PRECISION_NANO, (char *)block);
