@@ -8,6 +8,9 @@ import * as fs from "node:fs"
 import * as net from "node:net"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { DataplaneService } from "#gen/ferrite/dataplane/v1/dataplane_pb.ts"
+import type { FirewallSpec, Operation } from "#protocol/dataplane/Dataplane.ts"
+import { digestOf, firewallDigest } from "#protocol/dataplane/digest.ts"
+import * as Wire from "#protocol/dataplane/wire.ts"
 import {
   applyStream,
   ask,
@@ -48,7 +51,7 @@ describe.skipIf(missing !== undefined)("ferrite.dataplane.v1", () => {
     const answer = await stream.send(7n, [
       createInterface(),
       createInterface(),
-      createInterface({ hostname: "other" }),
+      createInterface({ vni: 101 }),
       createInterface({ id: "vm 1" }),
       createInterface({ ipv4: "", ipv6: "" }),
       putRoute(100, "10.1.2.3/16"),
@@ -123,6 +126,10 @@ describe.skipIf(missing !== undefined)("ferrite.dataplane.v1", () => {
     const listing = performance.now()
     const { messages } = await listAll()
     console.info(`ListAll: ${messages.length} items in ${Math.round(performance.now() - listing)} ms`)
+    const batching = performance.now()
+    const batched = create(DataplaneService.method.listAll.input, { batched: true })
+    const batchesListed = (await collect(dataplane.ferrite["listAll"](batched))).messages
+    console.info(`ListAll: ${batchesListed.length} batches in ${Math.round(performance.now() - batching)} ms`)
     let digest = 0n
     for (const { item } of messages)
       if (item.case === "route")
@@ -134,6 +141,152 @@ describe.skipIf(missing !== undefined)("ferrite.dataplane.v1", () => {
     assert.deepStrictEqual([summary.routes, summary.digest], [BigInt(count), digest])
     await stream.send(0n, [{ case: "deleteInterface", value: "vm-1" }])
     assert.deepStrictEqual([(await state()).routes, (await state()).digest], [0n, 0n])
+    stream.end()
+  })
+
+  const everything: ReadonlyArray<Operation> = [
+    {
+      _tag: "CreateInterface",
+      spec: {
+        id: "vm-1",
+        vni: 100,
+        ipv4: "10.0.0.1",
+        ipv6: "fd00::1",
+        device: "p0",
+        hostname: "one",
+        totalRate: 100,
+        publicRate: 50,
+        pxe: { server: "fd00::9", file: "boot.ipxe" },
+        spoofCheckOff: true,
+        flowLimit: 1_000,
+        flowRate: 10,
+        underlayAddress: "fd00:f:1::8000:0:9",
+      },
+    },
+    {
+      _tag: "PutRoute",
+      route: {
+        vni: 100,
+        prefix: "10.1.0.0/16",
+        nextHop: "fd00:f:2::1",
+        nextHopVni: 100,
+        hops: [
+          { address: "fd00:f:3::1", vni: 100, weight: 256 },
+          { address: "fd00:f:2::1", vni: 100, weight: 1 },
+        ],
+      },
+    },
+    { _tag: "PutAliasPrefix", prefix: { interface: "vm-1", prefix: "10.2.0.0/16" } },
+    {
+      _tag: "PutBalancerPrefix",
+      prefix: { interface: "vm-1", prefix: "fd00:2::/64", underlayAddress: "fd00:f:1::8000:0:1" },
+    },
+    { _tag: "PutVip", vip: { interface: "vm-1", ip: "1.1.1.1" } },
+    { _tag: "PutNat", nat: { interface: "vm-1", ip: "1.1.1.2", minPort: 1_024, maxPort: 65_536 } },
+    {
+      _tag: "PutNeighborNat",
+      nat: { vni: 100, ip: "1.1.1.2", minPort: 0, maxPort: 1_024, underlayAddress: "fd00:f:2::2" },
+    },
+    {
+      _tag: "PutLoadBalancer",
+      balancer: {
+        id: "lb-1",
+        vni: 100,
+        ip: "1.1.1.3",
+        ports: [
+          { protocol: 17, first: 53, last: 53 },
+          { protocol: 6, first: 80, last: 90 },
+        ],
+        targets: ["fd00:f:2::10", "fd00:f:2::2"],
+      },
+    },
+    {
+      _tag: "PutFirewall",
+      firewall: {
+        interface: "vm-1",
+        ingress: "drop",
+        egress: "rules",
+        rules: [
+          { id: "any", egress: false, accept: true, priority: 2, protocol: 0 },
+          {
+            id: "web",
+            egress: true,
+            accept: false,
+            priority: 1,
+            source: "10.0.0.0/8",
+            protocol: 6,
+            destinationPorts: { first: 0, last: 80 },
+          },
+          {
+            id: "ping",
+            egress: false,
+            accept: true,
+            priority: 1,
+            destination: "::/0",
+            protocol: 1,
+            icmpType: 0,
+          },
+        ],
+      },
+    },
+  ]
+
+  it("lists every kind in batches, and says the digest of what it lists", async () => {
+    const stream = applyStream(dataplane.ferrite)
+    const encoded = everything.map((operation) => Wire.encodeOperation(operation).operation)
+    const apply = async (sequence: bigint) => {
+      const answer = await stream.send(sequence, encoded)
+      assert.deepStrictEqual(
+        answer.results.map((result: any) => result.message),
+        everything.map(() => "Success"),
+      )
+      return answer
+    }
+    const first = await apply(1n)
+    assert.strictEqual(first.results[3].underlayAddress, "fd00:f:1::8000:0:1")
+    const { digest } = first
+    const listing = Wire.emptyListing()
+    const request = create(DataplaneService.method.listAll.input, { batched: true })
+    const { messages } = await collect(dataplane.ferrite["listAll"](request))
+    for (const message of messages) Wire.decodeItem(listing, message)
+    const whole = Wire.finishListing(listing)
+    assert.strictEqual(whole.state.digest, digest)
+    assert.strictEqual(
+      digestOf(
+        whole.interfaces.map(({ spec }) => spec),
+        whole.routes,
+        whole,
+      ),
+      digest,
+    )
+    const [interfaceOf, routeOf] = everything
+    assert.deepStrictEqual(
+      whole.interfaces[0]?.spec,
+      interfaceOf?._tag === "CreateInterface" ? interfaceOf.spec : undefined,
+    )
+    assert.deepStrictEqual(whole.routes[0]?.hops?.length, routeOf?._tag === "PutRoute" ? 2 : 0)
+    assert.deepStrictEqual(whole.loadBalancers[0]?.spec.targets, ["fd00:f:2::2", "fd00:f:2::10"])
+    const [firewall] = everything.flatMap((operation) =>
+      operation._tag === "PutFirewall" ? [operation.firewall] : [],
+    )
+    assert.strictEqual(
+      firewallDigest(firewall as FirewallSpec),
+      firewallDigest(whole.firewalls[0] as FirewallSpec),
+    )
+    assert.strictEqual(whole.state.tables?.get("endpoints")?.used, 5n)
+    // Putting what is there changes nothing, not even an underlay address.
+    const second = await apply(2n)
+    assert.strictEqual(second.digest, digest)
+    assert.deepStrictEqual(
+      second.results.map((result: any) => result.underlayAddress),
+      first.results.map((result: any) => result.underlayAddress),
+    )
+    const gone = await stream.send(3n, [
+      { case: "deleteLoadBalancer", value: "lb-1" },
+      { case: "deleteInterface", value: "vm-1" },
+    ])
+    assert.strictEqual(gone.digest, 0n)
+    assert.deepStrictEqual((await stream.send(4n, [{ case: "deleteEdge", value: "e" }])).results[0].code, 12)
     stream.end()
   })
 

@@ -43,7 +43,7 @@ static void every_flag_of_a_standalone_dataplane_is_taken(void)
 	struct ferrite_engine_config config;
 
 	CHECK_NUMBER(PARSE("--ipv6", "fd00:f:1::5", "--uplink", "pf0=eth:enp1s0,gateway=fe80::1,weight=3",
-			   "--uplink=pf1=eth:enp2s0,mac=02:00:00:00:00:02", "--grpc-port", "1400", "--dhcp-mtu", "1400",
+			   "--uplink=pf1=ring:up", "--grpc-port", "1400", "--dhcp-mtu", "1400",
 			   "--flow-timeout", "5", "--flow-capacity", "4096", "--flow-limit", "100", "--flow-rate", "7",
 			   "--seed", "9", "--workers", "2", "--udp-virtsvc", "1.2.3.4,53,fd00::53,5353",
 			   "--tcp-virtsvc=1.2.3.4,80,fd00::80,8080", "--firewall-default", "ingress=drop,egress=rules",
@@ -64,7 +64,7 @@ static void every_flag_of_a_standalone_dataplane_is_taken(void)
 	config = control_options_engine(&options, "host");
 	CHECK_NUMBER(config.mtu, 1400);
 	CHECK_NUMBER(config.uplink_count, 2);
-	CHECK_TEXT(config.uplinks[1], "pf1=eth:enp2s0,mac=02:00:00:00:00:02");
+	CHECK_TEXT(config.uplinks[1], "pf1=ring:up");
 	CHECK(config.flow_timeout_seconds == 5 && config.flow_capacity == 4096 && config.flow_limit == 100 &&
 	      config.flow_rate == 7 && config.has_seed && config.seed == 9 && config.workers == 2);
 }
