@@ -84,15 +84,18 @@ size_t fuzz_seed(unsigned n, uint8_t *data, size_t limit)
 	memset(data, 0, 2048);
 	data[0] = (uint8_t)(n == 5 ? 0 : n % 2 == 0 ? 7 : 15);
 	for (uint16_t i = 0; i < ENTRIES; i++) {
-		uint64_t at = GUEST_PHYSICAL + GUEST_DATA + 600u * i;
+		/* Some at the very end of the memory, where one byte more is a byte too much. */
+		uint64_t at = GUEST_PHYSICAL + (i % 4 == 3 ? GUEST_BYTES - 400 : GUEST_DATA + 600u * i);
 		table[i] = (struct vring_desc){.addr = at, .len = n < 2 || i % 2 == 1 ? 400 : 12};
-		nested[i] = (struct vring_desc){.addr = at, .len = 100, .flags = i < 3 ? VRING_DESC_F_NEXT : 0, .next = (uint16_t)(i + 1)};
+		nested[i] = (struct vring_desc){.addr = at, .len = 100, .flags = i < 3 ? VRING_DESC_F_NEXT : 0,
+						.next = (uint16_t)(i + 1)};
 		if (n >= 2 && i % 2 == 0) {
 			table[i].flags = VRING_DESC_F_NEXT;
 			table[i].next = (uint16_t)(i + 1);
 		}
 		if (n == 4)
-			table[i] = (struct vring_desc){.addr = GUEST_PHYSICAL + GUEST_TABLE, .len = 64, .flags = VRING_DESC_F_INDIRECT};
+			table[i] = (struct vring_desc){.addr = GUEST_PHYSICAL + GUEST_TABLE, .len = 64,
+						.flags = VRING_DESC_F_INDIRECT};
 		if (n == 3 || n == 5)
 			table[i].flags |= VRING_DESC_F_WRITE;
 	}
