@@ -30,7 +30,8 @@ start() { # uplink of host 1 and of host 2
 	local uplinks=("$1" "$2") own other addresses=($a $b)
 	for i in 1 2; do
 		own=${addresses[i - 1]} other=${addresses[2 - i]}
-		in_space h$i "$host" "fd00:f:$i::" "${uplinks[i - 1]}" 1500 \
+		# Not through a function: what is killed must be the engine itself, not a shell around it.
+		ip netns exec "$(space h$i)" "$host" "fd00:f:$i::" "${uplinks[i - 1]}" 1500 \
 			interface "vtap:fee${id}v$i" 200 10.0.0.$i 2001:db8::$i $own \
 			route 200 10.0.0.$((3 - i))/32 $other route 200 2001:db8::$((3 - i))/128 $other >"$work/host$i" 2>&1 &
 		pids+=($!)
@@ -59,7 +60,7 @@ exchange() {
 	check "$1: a too long one teaches the path's MTU" sh -c "ip -n $(space v1) route get 10.0.0.2 | grep -q 'mtu 1500'"
 	ip -n "$(space v1)" link set "fee${id}v1" mtu 1500
 	[ "$seconds" = 0 ] && return
-	in_space v2 iperf3 -s -1 >/dev/null 2>&1 &
+	ip netns exec "$(space v2)" iperf3 -s -1 >/dev/null 2>&1 &
 	pids+=($!)
 	sleep 0.5
 	check "$1: TCP" in_space v1 iperf3 -c 10.0.0.2 -t "$seconds"
@@ -74,7 +75,7 @@ settled() { # dhclient asks from the link-local address, which is tentative for 
 lease() { # family, line of the script's environment that must appear
 	printf '#!/bin/sh\nenv >>%s/lease\n' "$work" >"$work/script"
 	chmod +x "$work/script"
-	in_space v1 timeout 20 dhclient "$1" -1 -d -sf "$work/script" -lf "$work/leases" -pf "$work/pid" "fee${id}v1" \
+	ip netns exec "$(space v1)" timeout 20 dhclient "$1" -1 -d -sf "$work/script" -lf "$work/leases" -pf "$work/pid" "fee${id}v1" \
 		>"$work/dhclient" 2>&1 &
 	local client=$!
 	wait_for grep -qx "$2" "$work/lease"
@@ -95,7 +96,7 @@ for name in h1 h2; do ip netns add "$(space $name)"; done
 ip link add "fee${id}u1" netns "$(space h1)" mtu 1600 type veth peer name "fee${id}u2" netns "$(space h2)" mtu 1600
 for i in 1 2; do ip -n "$(space h$i)" link set "fee${id}u$i" up; done
 start "eth:fee${id}u1" "eth:fee${id}u2"
-in_space h2 timeout 20 tcpdump -l -n -v -c 6 -i "fee${id}u2" 'ip6 proto 4 or ip6 proto 41' >"$work/tcpdump" 2>&1 &
+ip netns exec "$(space h2)" timeout 20 tcpdump -l -n -v -c 6 -i "fee${id}u2" 'ip6 proto 4 or ip6 proto 41' >"$work/tcpdump" 2>&1 &
 pids+=($!)
 sleep 1
 exchange eth
