@@ -58,7 +58,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint8_t *end = packet_data(buffer) + buffer->data_len;
 	size_t rest = (size_t)((uint8_t *)buffer->buf_addr + buffer->buf_len - end);
 	ASAN_POISON_MEMORY_REGION(end, rest);
-	classify(port, port->interface, 1, buffer);
+	classify(engine, port->interface, buffer);
 	ASAN_UNPOISON_MEMORY_REGION(end, rest);
 	engine->now_ms += 100;
 	pipeline_access(engine, port, &buffer, 1);
