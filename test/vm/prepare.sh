@@ -21,7 +21,7 @@ wanted=$(cat "$here/init" "$here/agent.c" "$here/prepare.sh" | sha256sum | cut -
 
 fetch() { # pattern of the file, package
 	compgen -G "packages/$1" >/dev/null && return
-	[ "$offline" = --offline ] && missing "the package $2 in $folder/packages (run ./ferrite test --vm once)"
+	[ "$offline" = --offline ] && missing "the package $2 in $folder/packages (./ferrite test, run as root, fetches it)"
 	command -v apt-get >/dev/null || missing "apt-get, to fetch $2"
 	local name=$2
 	if [ "$name" = linux-image-cloud-amd64 ]; then # a name for the newest one

@@ -12,6 +12,7 @@ export const buildPackages: ReadonlyArray<string> = [
   "g++",
   "libdpdk-dev",
   "libgrpc++-dev",
+  "libpcap-dev",
   "libprotobuf-dev",
   "meson",
   "ninja-build",
@@ -29,8 +30,14 @@ export const runPackages: ReadonlyArray<string> = [
   "util-linux",
 ]
 
-/** What the real ring of the tests uses beyond that. */
-export const testPackages: ReadonlyArray<string> = ["ethtool", "python3", "tcpdump"]
+/** What the real ring of the tests uses beyond that; QEMU for a real VM behind a vhost-user port. */
+export const testPackages: ReadonlyArray<string> = [
+  "ethtool",
+  "python3",
+  "python3-scapy",
+  "qemu-system-x86",
+  "tcpdump",
+]
 
 export const isRoot = (): boolean => process.getuid?.() === 0
 

@@ -42,7 +42,8 @@ const runStage = ({ command }: Stage): Effect.Effect<boolean> =>
     const child = spawn(program, args, {
       cwd: repository,
       stdio: ["ignore", "inherit", "inherit"],
-      env: { ...process.env, PATH: searchPath },
+      // The VM's kernel is fetched and unpacked below .ferrite/cache, never installed.
+      env: { ...process.env, PATH: searchPath, ...(Debian.isRoot() ? { FERRITE_TEST_VM: "1" } : {}) },
     })
     child.once("error", (error) => {
       process.stderr.write(`${program}: ${error.message}\n`)
