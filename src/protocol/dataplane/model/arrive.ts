@@ -54,7 +54,10 @@ export const fromUnderlay = (turn: Turn, bytes: Bytes): void => {
 
 /** On to an underlay address, with `from` as the outer source: out, or to an endpoint of this host. */
 export const passTo = (turn: Turn, packet: Packet, to: string, from: string): void => {
-  if (isOwnPrefix(turn.state, to)) {
+  const near = isOwnPrefix(turn.state, to)
+  if (!near && !settings(turn.state.config).uplink) return drop(turn, drops.noUplink)
+  if (isTooBig(turn, packet, packet.bytes)) return
+  if (near) {
     const endpoint = find(turn.state.underlay, to)
     if (endpoint === undefined || packet.passed >= mostPassed) return drop(turn, drops.routeMiss)
     return arriveAt(
@@ -63,8 +66,6 @@ export const passTo = (turn: Turn, packet: Packet, to: string, from: string): vo
       endpoint,
     )
   }
-  if (!settings(turn.state.config).uplink) return drop(turn, drops.noUplink)
-  if (isTooBig(turn, packet, packet.bytes)) return
   tally(turn, "stage.encap.packets")
   toUnderlay(turn, encapsulate(from, to, packet.bytes))
 }

@@ -6,7 +6,7 @@
  * link a guest may leave them to its device.
  */
 import { isLinkLocal, macBytes, multicastMac, parseIpv4, parseIpv6 } from "./address.ts"
-import { type Bytes, concat, empty, internetChecksum, put16, put32, u16, u8 } from "./bytes.ts"
+import { type Bytes, concat, empty, internetChecksum, put16, put32, u8 } from "./bytes.ts"
 import { answerDhcp4, decodeDhcp4, encodeDhcp4, messageType, messageTypes } from "./dhcp4.ts"
 import { answerDhcp6, decodeDhcp6, encodeDhcp6 } from "./dhcp6.ts"
 import { type Arp, encodeArp, encodeEthernet, type Ethernet, etherTypes } from "./ethernet.ts"
@@ -14,6 +14,7 @@ import { encodeIpv4, encodeIpv6, type Ipv4, type Ipv6, protocols, transportCheck
 import { encodeNeighbour, type Neighbour } from "./neighbour.ts"
 import { gatewayIpv4, gatewayIpv6, type Interface, type ModelConfig } from "./tables.ts"
 import { encodeUdp, sealIcmpv6, trustedUdp } from "./transport.ts"
+import type { Tuple } from "./tuple.ts"
 
 const broadcastMac = "ff:ff:ff:ff:ff:ff"
 const broadcastIp = "255.255.255.255"
@@ -168,15 +169,12 @@ export const answerEcho6 = (entry: Interface, asked: Ethernet, packet: Ipv6): By
 }
 
 /** RFC 1812 §4.3.2.7 and RFC 4443 §2.4: no error about an error, nor about a later fragment. */
-const mayComplain = (packet: Ipv4 | Ipv6): boolean => {
-  const type = u8(packet.payload, 0)
-  if (packet.payload.length === 0) return false
-  if ("ttl" in packet)
-    return (
-      (u16(packet.packet, 6) & 0x1fff) === 0 &&
-      (packet.protocol !== protocols.icmp || type === 8 || type === 0)
-    )
-  return packet.protocol !== protocols.icmpv6 || type >= 128
+const mayComplain = (packet: Bytes, tuple: Tuple): boolean => {
+  const type = u8(packet, tuple.l4)
+  if (tuple.length <= tuple.l4) return false
+  if (tuple.family === 4)
+    return tuple.fragment !== "later" && (tuple.protocol !== protocols.icmp || type === 8 || type === 0)
+  return tuple.protocol !== protocols.icmpv6 || type >= 128
 }
 
 /** "Fragmentation needed" or "packet too big", quoting the packet as far as is due. */
@@ -185,8 +183,9 @@ export const tooBig = (
   entry: Interface,
   asked: Ethernet,
   packet: Ipv4 | Ipv6,
+  tuple: Tuple,
 ): Bytes | undefined => {
-  if (!mayComplain(packet)) return undefined
+  if (!mayComplain(packet.packet, tuple)) return undefined
   if ("ttl" in packet) {
     const message = concat([3, 4, 0, 0, 0, 0], put16(config.mtu), packet.packet.subarray(0, 548))
     message.set(put16(internetChecksum(message)), 2)

@@ -88,7 +88,8 @@ export const isTooBig = (turn: Turn, packet: Packet, out: Bytes): boolean => {
   if (!mayError(turn, `${vm.entry.index} error`)) return true
   tally(turn, "stage.too_big.packets")
   const sent = packet.tuple.family === 4 ? decodeIpv4(packet.bytes) : decodeIpv6(packet.bytes)
-  const complaint = sent === undefined ? undefined : tooBig(turn.state.config, vm.entry, vm.frame, sent)
+  const complaint =
+    sent === undefined ? undefined : tooBig(turn.state.config, vm.entry, vm.frame, sent, packet.tuple)
   if (complaint !== undefined) toPort(turn, vm.entry, complaint)
   return true
 }

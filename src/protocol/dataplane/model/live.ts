@@ -86,8 +86,9 @@ const settle = (turn: Turn, packet: Packet, found: Found): boolean | "dropped" =
 export const liveFlow = (turn: Turn, context: string, tuple: Tuple): Found | undefined => {
   const found = findFlow(turn.state.flows, flowKey(context, tuple))
   if (found === undefined) return undefined
-  const opens =
-    tuple.protocol === protocols.tcp && (tuple.tcpFlags & (tcpFlag.syn | tcpFlag.ack)) === tcpFlag.syn
+  // As flows remember it: with RST an ACK is none.
+  const acknowledges = (tuple.tcpFlags & tcpFlag.ack) !== 0 && (tuple.tcpFlags & tcpFlag.rst) === 0
+  const opens = tuple.protocol === protocols.tcp && (tuple.tcpFlags & tcpFlag.syn) !== 0 && !acknowledges
   if (!opens || found.reply || !hasEnded(found.flow)) return found
   turn.state = endFlow(turn.state, found.id)
   return undefined
