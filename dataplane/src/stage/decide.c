@@ -15,6 +15,10 @@ static bool know_fragment(struct ferrite_engine *engine, const struct arrival *f
 	struct packet *packet = packet_of(buffer);
 	uint32_t context = flow_context(from->kind, from->index, 0, 0);
 	uint32_t owner = from->kind == FLOW_FROM_BALANCER ? OWNER_BALANCER + from->index : packet->interface;
+	/* What is kept with the packet has no identification. */
+	uint32_t have = (uint32_t)buffer->data_len - packet->ip_offset;
+	if (parse_ip(packet_data(buffer) + packet->ip_offset, have, buffer->pkt_len - packet->ip_offset, tuple) != PARSE_OK)
+		return false;
 	if (tuple->fragment == FRAGMENT_FIRST)
 		fragment_remember(&engine->fragments, context, tuple, owner, engine->now_ms);
 	else if (!fragment_find(&engine->fragments, context, tuple, engine->now_ms))
@@ -161,7 +165,7 @@ static bool by_entry(struct ferrite_engine *engine, const struct arrival *from, 
 	if (entry->epoch != epoch_of(engine, base, entry)) {
 		enum counter reason;
 		uint32_t balancer = flow_original(flows, entry)->balancer;
-		switch (refresh(engine, entry, &reason)) {
+		switch (refresh(engine, entry, false, &reason)) {
 		case REFRESH_GONE:
 			return false;
 		case REFRESH_DROP:

@@ -66,7 +66,8 @@ bool icmp_error(struct ferrite_engine *engine, const struct arrival *from, struc
 	if (entry == NULL || !flow_live(&engine->flows, entry))
 		return false;
 	uint32_t base = from->vm != NULL ? epoch_of_vm(from->vm) : 0;
-	unsigned result = entry->epoch == epoch_of(engine, base, entry) ? REFRESH_FRESH : refresh(engine, entry, &reason);
+	bool fresh = entry->epoch == epoch_of(engine, base, entry);
+	unsigned result = fresh ? REFRESH_FRESH : refresh(engine, entry, true, &reason);
 	if (result == REFRESH_GONE)
 		return false;
 	if (result == REFRESH_FRESH)

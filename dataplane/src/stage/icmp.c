@@ -37,8 +37,9 @@ bool service_echo6(struct ferrite_engine *engine, struct interface *interface, s
 	struct ipv6_header *ip = (struct ipv6_header *)(void *)(data + ETHERNET_LENGTH);
 	struct icmp_header *icmp = (struct icmp_header *)(void *)(data + packet->l4_offset);
 	uint32_t length = (uint32_t)packet->ip_length - IPV6_LENGTH;
-	if (packet->protocol != PROTOCOL_ICMPV6 || length < ICMP_LENGTH || icmp->type != 128 || icmp->code != 0 ||
-	    zero16(ip->source))
+	/* Without extension headers, and so without fragments: an answer would have to be without them, too. */
+	if (packet->protocol != PROTOCOL_ICMPV6 || packet->l4_offset != ETHERNET_LENGTH + IPV6_LENGTH ||
+	    length < ICMP_LENGTH || icmp->type != 128 || icmp->code != 0 || zero16(ip->source))
 		return false;
 	swap_macs(data, interface);
 	memcpy(ip->destination, ip->source, 16);

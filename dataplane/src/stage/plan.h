@@ -97,9 +97,10 @@ unsigned plan_make(struct ferrite_engine *engine, struct plan *plan);
 struct flow_entry *plan_begin(struct ferrite_engine *engine, struct plan *plan);
 
 /* Decides the entry's flow anew. REFRESH_FRESH: it stands; _GONE: it ended without a word, and the packet is a new flow's;
- * _DROP: drop the packet, `reason`; _ANSWER: it ended with an answer. */
+ * _DROP: drop the packet, `reason`; _ANSWER: it ended with an answer. `error`: the packet is
+ * an ICMP error about the flow. */
 enum { REFRESH_FRESH, REFRESH_GONE, REFRESH_DROP, REFRESH_ANSWER };
-unsigned refresh(struct ferrite_engine *engine, struct flow_entry *entry, enum counter *reason);
+unsigned refresh(struct ferrite_engine *engine, struct flow_entry *entry, bool error, enum counter *reason);
 
 /* ICMP errors: true when it was about a live flow, and is on its way or dropped. */
 bool icmp_error(struct ferrite_engine *engine, const struct arrival *from, struct rte_mbuf *buffer, struct tuple *tuple,

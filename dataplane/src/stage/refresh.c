@@ -142,7 +142,7 @@ static unsigned over(struct ferrite_engine *engine, struct flow_entry *original,
 	return result;
 }
 
-unsigned refresh(struct ferrite_engine *engine, struct flow_entry *entry, enum counter *reason)
+unsigned refresh(struct ferrite_engine *engine, struct flow_entry *entry, bool error, enum counter *reason)
 {
 	struct flow_entry *original = flow_original(&engine->flows, entry), *peer = flow_peer(&engine->flows, entry);
 	const struct interface *sender = sender_of(engine, original), *receiver = receiver_of(engine, original);
@@ -166,7 +166,7 @@ unsigned refresh(struct ferrite_engine *engine, struct flow_entry *entry, enum c
 		if (balancer == NULL)
 			return over(engine, original, FERRITE_FLOW_TARGET_GONE, REFRESH_GONE);
 		*reason = COUNTER_drop_balancer_port;
-		if (!balancer_serves(balancer, &first))
+		if (!error && !balancer_serves(balancer, &first))
 			return REFRESH_DROP;
 		if (!target_stands(balancer, original))
 			return over(engine, original, FERRITE_FLOW_TARGET_GONE, REFRESH_ANSWER);
@@ -176,7 +176,9 @@ unsigned refresh(struct ferrite_engine *engine, struct flow_entry *entry, enum c
 	*reason = complete(engine, entry, original, sender, receiver, &first);
 	if (*reason != NO_DROP)
 		return REFRESH_DROP;
-	entry->epoch = epoch_of(engine, base, entry);
+	/* What an error may pass, others may not. */
+	if (!error || (original->bits & FLOW_BALANCED) == 0)
+		entry->epoch = epoch_of(engine, base, entry);
 	/* Packets in both directions: others than TCP live longer from now on. */
 	if (entry != original && entry->packets == 0 && peer != NULL && (uint8_t)entry->context != PROTOCOL_TCP)
 		entry->state = peer->state = FLOW_BOTH;
