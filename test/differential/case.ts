@@ -5,7 +5,9 @@
  */
 import type { JsonObject } from "@bufbuild/protobuf"
 import { Schema } from "effect"
+import type { FirewallDefault } from "#protocol/dataplane/Dataplane.ts"
 import { type Bytes, hex } from "#protocol/dataplane/model/bytes.ts"
+import type { VirtualService } from "#protocol/dataplane/model/tables.ts"
 import { sayFrame, sayIp } from "./packets.ts"
 
 export interface Options {
@@ -15,7 +17,10 @@ export interface Options {
   readonly uplink: boolean
   readonly flowTimeoutSeconds: number
   readonly flowLimit?: number
-  readonly flowCapacity?: number
+  /** Of interfaces that nobody put a firewall for. */
+  readonly firewallDefault?: { readonly ingress: FirewallDefault; readonly egress: FirewallDefault }
+  /** Virtual services. */
+  readonly services?: ReadonlyArray<VirtualService>
 }
 
 /** A `ferrite.dataplane.v1.Operation` as protobuf writes it in JSON: as { "putRoute": { "vni": 100, ... } }. */
@@ -58,6 +63,8 @@ export const host = {
 /** Of the gateway at a port. */
 export const gatewayMac = (port: string): string => `02:ff:00:00:00:0${port.slice(1)}`
 
+const Default = Schema.Literals(["accept", "drop", "rules"])
+
 const Kept = Schema.Struct({
   options: Schema.Struct({
     seed: Schema.Finite,
@@ -65,7 +72,18 @@ const Kept = Schema.Struct({
     uplink: Schema.Boolean,
     flowTimeoutSeconds: Schema.Finite,
     flowLimit: Schema.optionalKey(Schema.Finite),
-    flowCapacity: Schema.optionalKey(Schema.Finite),
+    firewallDefault: Schema.optionalKey(Schema.Struct({ ingress: Default, egress: Default })),
+    services: Schema.optionalKey(
+      Schema.Array(
+        Schema.Struct({
+          protocol: Schema.Finite,
+          ip: Schema.String,
+          port: Schema.Finite,
+          target: Schema.String,
+          targetPort: Schema.Finite,
+        }),
+      ),
+    ),
   }),
   commands: Schema.Array(
     Schema.Union([

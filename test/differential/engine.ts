@@ -46,10 +46,18 @@ const optionLines = (options: Options): ReadonlyArray<string> => [
   `--underlay=${host.prefix}/64`,
   `--uplink=${options.uplink ? "ring:up" : "none"}`,
   `--mtu=${options.mtu}`,
-  `seed=${options.seed}`,
-  `flow_timeout_seconds=${options.flowTimeoutSeconds}`,
-  ...(options.flowCapacity === undefined ? [] : [`flow_capacity=${options.flowCapacity}`]),
-  ...(options.flowLimit === undefined ? [] : [`flow_limit=${options.flowLimit}`]),
+  `--seed=${options.seed}`,
+  `--flow-timeout=${options.flowTimeoutSeconds}`,
+  ...(options.flowLimit === undefined ? [] : [`--flow-limit=${options.flowLimit}`]),
+  ...(options.firewallDefault === undefined
+    ? []
+    : [
+        `--firewall-default=ingress=${options.firewallDefault.ingress},egress=${options.firewallDefault.egress}`,
+      ]),
+  ...(options.services ?? []).map(
+    ({ ip, port, protocol, target, targetPort }) =>
+      `--${protocol === 6 ? "tcp" : "udp"}-virtsvc=${ip},${port},${target},${targetPort}`,
+  ),
   ...host.dns4.map((server) => `--dhcp-dns=${server}`),
   ...host.dns6.map((server) => `--dhcpv6-dns=${server}`),
   ...host.ports.map((port) => `--port=${port}=ring:${port},mac=${gatewayMac(port)}`),

@@ -5,8 +5,20 @@ import type { Case, Command, Observation, Options, Outcome } from "./case.ts"
 import { dice as makeDice } from "./dice.ts"
 import { begin, told } from "./model.ts"
 import { read } from "./packets.ts"
-import { addDefault, addRoute, addVm, anyChange, emptyPlan, type Kind, type Plan, type Step } from "./plan.ts"
+import {
+  addDefault,
+  addRoute,
+  addVm,
+  anyChange,
+  emptyPlan,
+  type Kind,
+  type Plan,
+  services,
+  type Step,
+} from "./plan.ts"
 import { goingOn, pause, type Situation, traffic } from "./traffic.ts"
+
+const defaults = ["accept", "accept", "drop", "rules"] as const
 
 /** Of what went in and came out: as much as later packets refer to. */
 const remembered = 60
@@ -24,12 +36,24 @@ export const generate = (seed: number, packets: number, allowed: ReadonlySet<Kin
     mtu: dice.pick([1450, 1500, 1280]),
     uplink: !dice.oneIn(25),
     flowTimeoutSeconds: dice.pick([30, 30, 5]),
+    ...(dice.oneIn(12) ? { flowLimit: dice.pick([2, 6]) } : {}),
+    ...(dice.oneIn(6)
+      ? { firewallDefault: { ingress: dice.pick(defaults), egress: dice.pick(defaults) } }
+      : {}),
+    ...(dice.oneIn(3) ? { services: services.slice(0, 1 + dice.below(3)) } : {}),
   }
   const running = begin(options)
   const commands: Array<Command> = []
   const observations: Array<Observation> = []
   const plan: Plan = emptyPlan(dice.oneIn(3) ? [100] : [100, 200])
-  const situation: Situation = { plan, dice, mtu: options.mtu, emitted: [], sent: [] }
+  const situation: Situation = {
+    plan,
+    dice,
+    mtu: options.mtu,
+    services: options.services ?? [],
+    emitted: [],
+    sent: [],
+  }
   const progress = { sent: 0 }
 
   const obey = (command: Command): void => {

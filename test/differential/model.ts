@@ -41,6 +41,8 @@ export const begin = (options: Options): Running => {
       uplink: options.uplink,
       flowTimeout: options.flowTimeoutSeconds,
       flowLimit: options.flowLimit,
+      firewallDefault: options.firewallDefault,
+      services: options.services,
     }),
     initialized: true,
   }

@@ -32,7 +32,7 @@ const six = ["fd00::1", "fd00::2", "2001:db8:99::1", "64:ff9b::c633:6401", "fd01
 
 /** IP packets of every kind, some of them damaged. */
 const packet = (dice: Dice, family: 4 | 6): Bytes => {
-  const situation: Situation = { plan: emptyPlan([100]), dice, mtu: 400, emitted: [], sent: [] }
+  const situation: Situation = { plan: emptyPlan([100]), dice, mtu: 400, services: [], emitted: [], sent: [] }
   const pool = family === 4 ? four : six
   const ends: Ends = { source: dice.pick(pool), destination: dice.pick(pool) }
   const plain = opening(situation, ends)

@@ -108,6 +108,12 @@ export const peers: ReadonlyArray<readonly [string, string]> = [
   ["fd00:1::1", remotes[0]],
   ["fd00:1::2", remotes[3]],
 ]
+/** Reached by VMs of every VNI, with or without a route. */
+export const services = [
+  { protocol: 17, ip: "10.96.0.10", port: 53, target: "2001:db8:53::53", targetPort: 53 },
+  { protocol: 6, ip: "10.96.0.10", port: 80, target: "2001:db8:53::80", targetPort: 8080 },
+  { protocol: 6, ip: "169.254.169.254", port: 80, target: "2001:db8:53::81", targetPort: 80 },
+] as const
 const natAddresses = ["203.0.113.100", "203.0.113.101"] as const
 const vips = ["203.0.113.1", "203.0.113.2", "203.0.113.3"] as const
 export const balancerAddresses = ["203.0.113.50", "10.5.0.1", "2001:db8:50::1"] as const
@@ -363,7 +369,7 @@ const addNat = (plan: Plan, dice: Dice): Step | undefined => {
 }
 
 const range = (dice: Dice): readonly [number, number] => {
-  const min = dice.pick([0, 1, 1000, 1001, 1004, 2000, 30000, 65532])
+  const min = dice.pick([1, 1, 1000, 1001, 1004, 2000, 30000, 65532])
   return [min, Math.min(dice.pick([65535, 65536]), min + dice.pick([1, 1, 2, 3, 4, 16, 1000, 30000]))]
 }
 

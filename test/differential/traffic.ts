@@ -8,7 +8,7 @@ import * as Dhcp4 from "#protocol/dataplane/model/dhcp4.ts"
 import * as Dhcp6 from "#protocol/dataplane/model/dhcp6.ts"
 import { encodeArp } from "#protocol/dataplane/model/ethernet.ts"
 import { encodeNeighbour } from "#protocol/dataplane/model/neighbour.ts"
-import type { Command, Observation } from "./case.ts"
+import type { Command, Observation, Options } from "./case.ts"
 import type { Dice } from "./dice.ts"
 import {
   echo,
@@ -44,6 +44,7 @@ export interface Situation {
   readonly plan: Plan
   readonly dice: Dice
   readonly mtu: number
+  readonly services: NonNullable<Options["services"]>
   /** The last of what came out and went in, the newest last. */
   readonly emitted: Array<Observation["emitted"][number]>
   readonly sent: Array<Command>
@@ -486,6 +487,8 @@ const newFromVm = (s: Situation): ReadonlyArray<Bytes> & { vm?: Vm } => {
   const normal =
     destination.startsWith("64:ff9b::") && destination.includes(".") ? "64:ff9b::c633:6401" : destination
   const ends: Ends = { source, destination: normal }
+  const called = s.dice.oneIn(3) && !isV6(source) ? s.dice.maybe(s.services) : undefined
+  if (called !== undefined) return Object.assign([toService(s, source, called)], { vm })
   const balancer = s.plan.endpoints.find(({ address, kind }) => kind === "balancer" && address === normal)
   const range = s.dice.maybe(balancer?.ports ?? [])
   const packet =
@@ -518,7 +521,10 @@ const newFromUnderlay = (s: Situation): ReadonlyArray<Command> => {
     destination: dice.oneIn(20) ? dice.pick(reachable(plan)).address : target.address,
   }
   if (isV6(ends.source) !== isV6(ends.destination)) return []
-  const range = dice.maybe(target.ports)
+  const neighbours = plan.neighbours
+    .filter(({ ip }) => ip === target.address)
+    .map(({ maxPort, minPort }) => [Number(minPort), Number(maxPort) - 1] as const)
+  const range = dice.maybe([...target.ports, ...neighbours])
   const aimed = range === undefined ? opening(s, ends) : toPort(s, ends, range)
   const to = dice.oneIn(25)
     ? dice.pick([
@@ -533,6 +539,24 @@ const newFromUnderlay = (s: Situation): ReadonlyArray<Command> => {
     return [{ _tag: "Uplink", bytes: outer(dice.pick(remotes), to, aimed, dice.pick([17, 59, 6, 41, 4])) }]
   const whole = dice.oneIn(8) ? pieces(s, aimed) : [aimed]
   return whole.map((packet) => fromUnderlay(dice.pick(remotes), to, packet))
+}
+
+const toService = (
+  s: Situation,
+  source: string,
+  { ip: destination, port, protocol }: Situation["services"][number],
+): Bytes => {
+  const { dice } = s
+  const ends: Ends = { source, destination }
+  const to = dice.oneIn(12) ? 81 : port
+  const from = clientPort(dice)
+  const options = headers(dice, false)
+  const segment = { source: from, destination: to, sequence: 9, acknowledgement: 0, flags: flag.syn }
+  const packet =
+    protocol === 6
+      ? ip(ends, 6, tcp(ends, segment), options)
+      : ip(ends, 17, udp(ends, from, to, data(dice, s.mtu), !dice.oneIn(6)), options)
+  return dice.oneIn(12) ? (pieces(s, packet)[0] ?? packet) : packet
 }
 
 /** Something that goes to a port of a range. */

@@ -7,8 +7,7 @@
  * A command is a length (32 bits, big-endian) and that many bytes, the first of which says what it is:
  *
  *   'R' options, one a line as the program takes them: a new world, empty, at the start of its time. Comes first.
- *       The far end of each --port=NAME=ring:RING and of --uplink=ring:RING is ours. Besides, NAME=NUMBER sets what of
- *       the engine's config has no option: seed, flow_capacity, flow_timeout_seconds, flow_limit, flow_rate.
+ *       The far end of each --port=NAME=ring:RING and of --uplink=ring:RING is ours.
  *   'A' ferrite.dataplane.v1.ApplyRequest
  *   'F' length of a port's name (8 bits), the name, a frame that its VM sends
  *   'P' as F, with its TCP or UDP checksum left to the receiver (checksum offload)
@@ -128,10 +127,8 @@ public:
 		for (std::size_t from = 0; from < lines.size();) {
 			std::size_t end = std::min(lines.find('\n', from), lines.size());
 
-			if (lines.compare(from, 2, "--") == 0)
+			if (end > from)
 				arguments.push_back(lines.substr(from, end - from));
-			else if (end > from)
-				set(lines.substr(from, end - from));
 			from = end + 1;
 		}
 		std::vector<char *> pointers;
@@ -201,55 +198,24 @@ public:
 private:
 	void start()
 	{
-		char error[FERRITE_ERROR_TEXT] = "";
+		char error[1024] = ""; /* of both kinds */
+		static_assert(sizeof error >= std::size_t{OPTIONS_ERROR_TEXT} + std::size_t{FERRITE_ERROR_TEXT});
 
 		rings_clock_reset();
-		config.name = "replay";
-		config.underlay_prefix = options.underlay;
-		config.uplink = options.uplink;
-		config.mtu = options.mtu;
-		std::memcpy(config.dns4, options.dns4, sizeof config.dns4);
-		config.dns4_count = options.dns4_count;
-		std::memcpy(config.dns6, options.dns6, sizeof config.dns6);
-		config.dns6_count = options.dns6_count;
+		ferrite_engine_config config = control_options_engine(&options, "replay");
 		config.clock_ms = rings_clock_ms;
 		if (ferrite_engine_start(&config, &engine, error) != 0)
 			refuse(std::string("the engine did not start: ") + error);
 		control = control_create(engine);
 		if (control == nullptr)
 			refuse("no memory for the control layer");
+		if (control_options_apply(&options, engine, control, error) != 0)
+			refuse(std::string("an option is refused: ") + error);
 		join("", options.uplink);
-		for (unsigned i = 0; i < options.port_count; ++i) {
-			const control_option_port &port = options.ports[i];
-
-			if (control_port_add(control, port.name, port.device, port.has_mac ? &port.mac : nullptr, error) != 0)
-				refuse(std::string("a port did not open: ") + error);
-			join(port.name, port.device);
-		}
+		for (unsigned i = 0; i < options.port_count; ++i)
+			join(options.ports[i].name, options.ports[i].device);
 		control_initialize(control);
 		rings_settle(engine);
-	}
-
-	void set(const std::string &line)
-	{
-		std::size_t middle = std::min(line.find('='), line.size() - 1);
-		std::string name = line.substr(0, middle);
-		auto value = static_cast<std::uint32_t>(std::strtoul(line.c_str() + middle + 1, nullptr, 10));
-
-		if (name == "seed") {
-			config.has_seed = true;
-			config.seed = value;
-		} else if (name == "flow_capacity") {
-			config.flow_capacity = value;
-		} else if (name == "flow_timeout_seconds") {
-			config.flow_timeout_seconds = value;
-		} else if (name == "flow_limit") {
-			config.flow_limit = value;
-		} else if (name == "flow_rate") {
-			config.flow_rate = value;
-		} else {
-			refuse("no option " + line);
-		}
 	}
 
 	static void join(const char *name, const char *device)
@@ -267,7 +233,6 @@ private:
 
 	std::vector<std::string> arguments;
 	control_options options{};
-	ferrite_engine_config config{};
 	ferrite_engine *engine = nullptr;
 	struct control *control = nullptr;
 };
