@@ -4,7 +4,7 @@
  * dataplane, over the wire; at the second one a VM without any offload joins, at a socket on which the dataplane
  * listens.
  *
- * Needs qemu-system-x86 and, in the cache, a kernel: `./ferrite test --vm` fetches it.
+ * Needs qemu-system-x86 and, in the cache, a kernel: `./ferrite test`, run as root, fetches it.
  */
 import * as fs from "node:fs"
 import { afterAll, assert, beforeAll, beforeEach, describe, it } from "vitest"
