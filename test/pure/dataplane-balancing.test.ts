@@ -201,6 +201,23 @@ describe("a load balancer", () => {
     assert.deepEqual(all(echoed), ["a 10.0.0.100:7 > 10.0.0.1:7"])
   })
 
+  it("elsewhere answers a VM of this host directly, past its closed firewall", () => {
+    const w = world()
+    const a = w.create("a", { ipv4: "10.0.0.1" })
+    w.apply({
+      _tag: "PutFirewall",
+      firewall: { interface: "a", ingress: "drop", egress: "accept", rules: [] },
+    })
+    w.apply(balancer(["fd00:f:7::1"]))
+    assert.deepEqual(all(w.send("a", tcp("10.0.0.1:1", "10.0.0.100:80", { syn: true }))), [
+      "underlay 10.0.0.1:1 > 10.0.0.100:80 by fd00:f:7::1",
+    ])
+    assert.deepEqual(all(w.arrive(a, tcp("10.0.0.100:80", "10.0.0.1:1", { syn: true, ack: true }))), [
+      "a 10.0.0.100:80 > 10.0.0.1:1",
+    ])
+    assert.lengthOf(w.arrive(a, tcp("10.0.0.100:80", "10.0.0.1:2", { syn: true, ack: true })), 0)
+  })
+
   it("refuses what another has: its address, an underlay address, a bad port, an IPv4 target", () => {
     const w = world()
     w.apply(balancer([]))

@@ -129,6 +129,27 @@ describe("a flow", () => {
     assert.deepEqual(all(w.send("b", udp("10.9.9.9:53", "10.0.0.1:1"))), ["a 10.9.9.9:53 > 10.0.0.1:1"])
   })
 
+  it("that a new one takes a key of ends, and its port is free", () => {
+    const w = world()
+    w.create("a", { ipv4: "10.0.0.1" })
+    w.route("10.0.0.0/8")
+    const vip = w.apply({ _tag: "PutVip", vip: { interface: "a", ip: "203.0.113.1" } })
+    w.send("a", udp("10.0.0.1:1", "10.9.9.9:53"))
+    w.arrive(vip, udp("10.9.9.9:53", "203.0.113.1:1"))
+    assert.strictEqual(flows(w), 1)
+    assert.strictEqual(w.send("a", udp("10.0.0.1:1", "10.9.9.9:53"))[0]?.tuple.source, "203.0.113.1")
+  })
+
+  it("is no longer alive for packets that lead nowhere", () => {
+    const { w, underlay } = closed()
+    w.send("a", udp("10.0.0.1:1", "10.9.9.9:53"))
+    w.apply({ _tag: "ResetVni", vni: 100 })
+    w.wait(20)
+    w.send("a", udp("10.0.0.1:1", "10.9.9.9:53"))
+    w.wait(20)
+    assert.lengthOf(w.arrive(underlay, udp("10.9.9.9:53", "10.0.0.1:1")), 0)
+  })
+
   it("ends with its interface", () => {
     const { w } = closed()
     w.create("b", { ipv4: "10.0.0.2" })

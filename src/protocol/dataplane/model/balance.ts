@@ -87,7 +87,8 @@ export const relayToTarget = (turn: Turn, packet: Packet, found: Found): boolean
     drop(turn, drops.firewallEgress)
     return true
   }
-  if (!serves(balancer, flow.original)) {
+  const error = packet.tuple.icmp === "error"
+  if (!error && !serves(balancer, flow.original)) {
     drop(turn, drops.balancerPort)
     return true
   }
@@ -96,7 +97,7 @@ export const relayToTarget = (turn: Turn, packet: Packet, found: Found): boolean
     endWithAnswer(turn, packet, balancer)
     return true
   }
-  if (packet.tuple.icmp !== "error") renew(turn, found, packet.tuple)
+  if (!error) renew(turn, found, packet.tuple)
   if (found.reply) {
     if (sender === undefined) drop(turn, drops.routeMiss)
     else deliver(turn, sender, packet.bytes)
