@@ -88,7 +88,7 @@ static bool has_moved(struct ferrite_engine *engine, const struct flow_entry *or
 		return false;
 	way_to(engine, sender, first, first->family, first->addresses + (first->family == 4 ? 4 : 16), &way);
 	if (way.kind == WAY_NONE)
-		return false;
+		return receiver != NULL;
 	if (way.kind == WAY_LOCAL)
 		there = way.interface;
 	else if (way.kind == WAY_NEAR && way.endpoint != 0 &&
@@ -171,16 +171,16 @@ unsigned refresh(struct ferrite_engine *engine, struct flow_entry *entry, bool e
 		if (!target_stands(balancer, original))
 			return over(engine, original, FERRITE_FLOW_TARGET_GONE, REFRESH_ANSWER);
 	}
-	if (has_moved(engine, original, sender, receiver, &first))
+	if (from_vm && has_moved(engine, original, sender, receiver, &first))
 		return over(engine, original, FERRITE_FLOW_TRANSLATION_GONE, REFRESH_GONE);
 	*reason = complete(engine, entry, original, sender, receiver, &first);
 	if (*reason != NO_DROP)
 		return REFRESH_DROP;
-	/* What an error may pass, others may not. */
-	if (!error || (original->bits & FLOW_BALANCED) == 0)
+	/* What an error may pass, others may not; and it is no packet of its direction. */
+	if (!error || ((original->bits & FLOW_BALANCED) == 0 && entry->packets > 0))
 		entry->epoch = epoch_of(engine, base, entry);
 	/* Packets in both directions: others than TCP live longer from now on. */
-	if (entry != original && entry->packets == 0 && peer != NULL && (uint8_t)entry->context != PROTOCOL_TCP)
+	if (!error && entry != original && entry->packets == 0 && peer != NULL && (uint8_t)entry->context != PROTOCOL_TCP)
 		entry->state = peer->state = FLOW_BOTH;
 	STEP(engine, .stage = FERRITE_STEP_FLOW, .decision = 2, .reference = flow_place(&engine->flows, original));
 	return REFRESH_FRESH;
