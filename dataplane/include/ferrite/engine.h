@@ -272,7 +272,9 @@ unsigned ferrite_flow_events(struct ferrite_engine *engine, struct ferrite_flow_
 /* What one packet would meet: it runs through the same code as any, and what it would emit is given back instead. */
 enum ferrite_trace_stage {
 	FERRITE_STEP_ARRIVE,     /* from the VM of `interface` (decision 0), or at an endpoint (decision: type of the address) */
-	FERRITE_STEP_FLOW,       /* decision 0: no flow, 1: live, 2: decided anew, 3: begun, 4: ended */
+	FERRITE_STEP_FLOW,       /* decision 0: no flow, 1: live, 2: decided anew, 3: begun, 4: ended. Of 1 to 3 `interface`: whose;
+	                          * `reference`: tag of the rule that let it pass; of 1 and 2 `address` and `port`: as its originator
+	                          * appears, where it is translated */
 	FERRITE_STEP_SERVICE,    /* the gateway answers; decision: stage counter's number */
 	FERRITE_STEP_FIREWALL,   /* decision 1: accepted; direction in `egress`; `reference`: tag, 0: the default */
 	FERRITE_STEP_ROUTE,      /* decision 0: none, 1: local, 2: remote; `prefix`, `address` the next hop */

@@ -109,6 +109,54 @@ struct ferrite_mirror_config {
 int ferrite_mirror_start(struct ferrite_engine *engine, const struct ferrite_mirror_config *config);
 void ferrite_mirror_stop(struct ferrite_engine *engine);
 
+/* --- Live traces: the next packets that come in at some points and match are followed on their way. They pass as any, one by
+ * one instead of in a burst. */
+
+struct ferrite_live;
+
+struct ferrite_live_config {
+	const struct ferrite_point *points;
+	unsigned point_count;
+	struct ferrite_filter *filter; /* as in a capture */
+	uint64_t packet_limit;         /* 0: none */
+};
+
+struct ferrite_live_seen {
+	uint64_t time_ns;
+	uint32_t point;
+	uint32_t length, kept;
+	uint8_t bytes[FERRITE_LIVE_PACKET]; /* as it came in */
+	struct ferrite_trace_result trace;
+};
+
+/* As ferrite_capture_start; of them FERRITE_LIVE_TRACES. */
+int ferrite_live_start(struct ferrite_engine *engine, const struct ferrite_live_config *config,
+		       struct ferrite_live **live);
+/* Valid until the next call; NULL: none is there now. */
+const struct ferrite_live_seen *ferrite_live_next(struct ferrite_live *live);
+bool ferrite_live_ended(const struct ferrite_live *live);
+void ferrite_live_stop(struct ferrite_engine *engine, struct ferrite_live *live);
+
+/* --- The flows that are there. */
+
+struct ferrite_flow_query {
+	uint32_t interface;   /* charged to it, or delivered to it; 0: all */
+	uint8_t family;       /* of `prefix`; 0: every address */
+	uint8_t length;
+	uint8_t prefix[16];   /* one of its addresses is in it, its translation included */
+	uint8_t protocol;     /* 0: every one */
+	uint16_t port;        /* either; 0: every one */
+};
+
+struct ferrite_flow {
+	struct ferrite_flow_event about; /* `reason` says nothing; `time_ms`: its last packet */
+	bool established;
+};
+
+/* Calls back for each until it answers false. The worker lays them out piece by piece, between bursts. Control thread. */
+int ferrite_flow_each(struct ferrite_engine *engine, const struct ferrite_flow_query *query,
+		      bool (*visit)(void *context, const struct ferrite_flow *flow), void *context);
+
 #ifdef __cplusplus
 }
 #endif

@@ -43,7 +43,7 @@ static inline void forward_vm(struct ferrite_engine *engine, struct port *port, 
 		DROP(engine, drop_meter_total, buffer);
 		return;
 	}
-	STEP(engine, .stage = FERRITE_STEP_FLOW, .decision = 1, .interface = interface->index);
+	STEP(engine, .stage = FERRITE_STEP_FLOW, .decision = 1, .reference = flow_place(&engine->flows, flow_original(&engine->flows, entry)));
 	flow_renew(&engine->flows, entry, packet);
 	act(engine, interface, buffer, entry, tally);
 }
@@ -58,7 +58,7 @@ static inline void forward_underlay(struct ferrite_engine *engine, struct rte_mb
 		decide_underlay(engine, buffer);
 		return;
 	}
-	STEP(engine, .stage = FERRITE_STEP_FLOW, .decision = 1);
+	STEP(engine, .stage = FERRITE_STEP_FLOW, .decision = 1, .reference = flow_place(&engine->flows, flow_original(&engine->flows, entry)));
 	flow_renew(&engine->flows, entry, packet);
 	act(engine, NULL, buffer, entry, tally);
 }

@@ -193,8 +193,16 @@ void engine_quiesce(struct ferrite_engine *engine);
 void pipeline_access(struct ferrite_engine *engine, struct port *port, struct rte_mbuf **burst, unsigned count);
 void pipeline_uplink(struct ferrite_engine *engine, struct port *port, struct rte_mbuf **burst, unsigned count);
 void pipeline_flush(struct ferrite_engine *engine);
+static inline void pipeline(struct ferrite_engine *engine, struct port *port, struct rte_mbuf **burst, unsigned count)
+{
+	if (port->uplink)
+		pipeline_uplink(engine, port, burst, count);
+	else
+		pipeline_access(engine, port, burst, count);
+}
 
-/* A burst came in, or is about to leave: told to whoever observes (observe/observe.h), and one branch while nobody does. */
+/* A burst is about to leave, or came in: told to whoever observes (observe/observe.h), and one branch while nobody does.
+ * True: somebody follows single packets of it, and it has been through the pipeline. */
 void observe_burst(struct ferrite_engine *engine, struct port *port, struct rte_mbuf *const *burst, unsigned count,
 		   bool out);
 static inline void observe(struct ferrite_engine *engine, struct port *port, struct rte_mbuf *const *burst,
@@ -202,6 +210,12 @@ static inline void observe(struct ferrite_engine *engine, struct port *port, str
 {
 	if (__builtin_expect(__atomic_load_n(&engine->observers, __ATOMIC_ACQUIRE) != NULL, 0))
 		observe_burst(engine, port, burst, count, out);
+}
+bool observe_burst_in(struct ferrite_engine *engine, struct port *port, struct rte_mbuf **burst, unsigned count);
+static inline bool observe_in(struct ferrite_engine *engine, struct port *port, struct rte_mbuf **burst, unsigned count)
+{
+	return __builtin_expect(__atomic_load_n(&engine->observers, __ATOMIC_ACQUIRE) != NULL, 0) &&
+		observe_burst_in(engine, port, burst, count);
 }
 /* A port was closed, and its handle will be another's. */
 void observe_forget(struct ferrite_engine *engine, uint32_t handle);

@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "stage/classify.h"
+#include "stage/events.h"
 #include "stage/plan.h"
 
 const char *counter_name(enum counter counter)
@@ -108,6 +109,44 @@ static void restore(struct ferrite_engine *engine, struct port *port, const stru
 	interface->errors_next_ms = before->about.errors_next_ms;
 }
 
+/* Steps of flows have their place; whoever reads them wants what the flow says: whose it is, the rule that let it pass, and
+ * the address that its originator got. */
+static void explain_flows(struct ferrite_engine *engine, struct ferrite_trace_result *result)
+{
+	for (unsigned i = 0; i < result->step_count; i++) {
+		struct ferrite_trace_step *step = &result->steps[i];
+		struct ferrite_flow_event flow;
+		uint32_t place = step->reference;
+		if (step->stage != FERRITE_STEP_FLOW)
+			continue;
+		step->reference = 0;
+		if (step->decision == 0 || step->decision == 4 || place / 8 > engine->flows.mask)
+			continue;
+		event_describe(engine, &engine->flows.entries[place], &flow);
+		step->interface = flow.interface;
+		step->reference = flow.rule;
+		if (!flow.translated || step->decision == 3)
+			continue;
+		memcpy(step->address.bytes, flow.translated_addresses, flow.family == 4 ? 4 : 16);
+		step->port = flow.translated_ports[0];
+	}
+}
+
+void trace_live(struct ferrite_engine *engine, struct port *port, struct rte_mbuf *buffer,
+		struct ferrite_trace_result *result)
+{
+	struct tracer tracer = {.result = result, .keep = true, .begun = FLOW_NONE};
+	result->step_count = 0;
+	result->length = 0;
+	result->interface = 0;
+	pipeline_flush(engine);
+	engine->trace = &tracer;
+	pipeline(engine, port, &buffer, 1);
+	engine->trace = NULL;
+	explain_flows(engine, result);
+	take_what_leaves(engine, result, true);
+}
+
 static bool run(struct ferrite_engine *engine, void *argument)
 {
 	struct request *request = argument;
@@ -131,6 +170,7 @@ static bool run(struct ferrite_engine *engine, void *argument)
 	else
 		pipeline_uplink(engine, engine->uplink, &buffer, 1);
 	engine->trace = NULL;
+	explain_flows(engine, request->result);
 	take_what_leaves(engine, request->result, request->keep);
 	if (request->keep)
 		return true;

@@ -217,11 +217,8 @@ unsigned ferrite_engine_poll(struct ferrite_engine *engine)
 		struct port *port = engine->active[i];
 		unsigned count = port->ops->receive(port, burst, BURST);
 		if (count > 0) {
-			observe(engine, port, burst, count, false);
-			if (port->uplink)
-				pipeline_uplink(engine, port, burst, count);
-			else
-				pipeline_access(engine, port, burst, count);
+			if (!observe_in(engine, port, burst, count))
+				pipeline(engine, port, burst, count);
 			pipeline_flush(engine);
 			moved += count;
 		}

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "stage/trace.h"
+
 /* Of every set of this process: starting and stopping are rare. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -102,12 +104,61 @@ void observe_burst(struct ferrite_engine *engine, struct port *port, struct rte_
 		mirror_packets(set->mirror, engine, port, place, burst, count);
 }
 
+/* Who follows a packet, as bits. */
+static unsigned followers(const struct observer_set *set, uint32_t place, const struct rte_mbuf *buffer, bool outer)
+{
+	unsigned bits = 0;
+	for (unsigned i = 0; i < set->live_count; i++)
+		if (live_wants(set->lives[i], place, buffer, outer))
+			bits |= 1u << i;
+	return bits;
+}
+
+static void follow(struct ferrite_engine *engine, const struct observer_set *set, struct port *port, uint32_t place,
+		   struct rte_mbuf *buffer, unsigned bits)
+{
+	static struct ferrite_live_seen seen; /* the worker's own */
+	seen.time_ns = observe_now_ns();
+	seen.length = buffer->pkt_len;
+	seen.kept = buffer->data_len < FERRITE_LIVE_PACKET ? buffer->data_len : FERRITE_LIVE_PACKET;
+	memcpy(seen.bytes, packet_data(buffer), seen.kept);
+	trace_live(engine, port, buffer, &seen.trace);
+	for (unsigned i = 0; i < set->live_count; i++)
+		if ((bits & 1u << i) != 0)
+			live_take(set->lives[i], place, &seen);
+}
+
+bool observe_burst_in(struct ferrite_engine *engine, struct port *port, struct rte_mbuf **burst, unsigned count)
+{
+	const struct observer_set *set = __atomic_load_n(&engine->observers, __ATOMIC_ACQUIRE);
+	unsigned begin = 0;
+	observe_burst(engine, port, burst, count, false);
+	if (set == NULL || set->live_count == 0)
+		return false;
+	uint32_t place = observe_place(engine, port);
+	/* In the order in which they came: what is before a followed one, that one, and so on. */
+	for (unsigned i = 0; i < count; i++) {
+		unsigned bits = followers(set, place, burst[i], port->uplink);
+		if (bits == 0)
+			continue;
+		if (i > begin)
+			pipeline(engine, port, burst + begin, i - begin);
+		follow(engine, set, port, place, burst[i], bits);
+		begin = i + 1;
+	}
+	if (begin < count)
+		pipeline(engine, port, burst + begin, count - begin);
+	return true;
+}
+
 void observe_forget(struct ferrite_engine *engine, uint32_t handle)
 {
 	(void)pthread_mutex_lock(&lock);
 	const struct observer_set *set = engine->observers;
 	for (unsigned i = 0; set != NULL && i < set->capture_count; i++)
 		capture_forget(set->captures[i], handle);
+	for (unsigned i = 0; set != NULL && i < set->live_count; i++)
+		live_forget(set->lives[i], handle);
 	if (set != NULL && set->mirror != NULL)
 		mirror_forget(set->mirror, handle);
 	(void)pthread_mutex_unlock(&lock);

@@ -46,6 +46,10 @@ void capture_packets(struct ferrite_capture *capture, const struct port *port, u
 		     struct rte_mbuf *const *burst, unsigned count, bool out, uint64_t now_ns);
 void mirror_packets(struct mirror *mirror, struct ferrite_engine *engine, const struct port *port, uint32_t place,
 		    struct rte_mbuf *const *burst, unsigned count);
+/* Whether this one is to be followed, and what became of it. */
+bool live_wants(const struct ferrite_live *live, uint32_t place, const struct rte_mbuf *buffer, bool outer);
+void live_take(struct ferrite_live *live, uint32_t place, const struct ferrite_live_seen *seen);
+void live_forget(struct ferrite_live *live, uint32_t place);
 void capture_forget(struct ferrite_capture *capture, uint32_t place);
 void mirror_forget(struct mirror *mirror, uint32_t place);
 

@@ -64,6 +64,11 @@ static void fill(struct ferrite_engine *engine, struct ferrite_flow_event *event
 	fill_tuples(event, &first, &now);
 }
 
+void event_describe(struct ferrite_engine *engine, const struct flow_entry *original, struct ferrite_flow_event *event)
+{
+	fill(engine, event, original, FERRITE_FLOW_BEGUN);
+}
+
 void event_begun(struct ferrite_engine *engine, const struct flow_entry *original)
 {
 	struct event_ring *ring;

@@ -15,4 +15,7 @@ struct event_ring {
 	struct ferrite_flow_event events[FERRITE_FLOW_EVENTS] __attribute__((aligned(64)));
 };
 
+/* A flow as its events have it. Under the decide lock, or on the worker. */
+void event_describe(struct ferrite_engine *engine, const struct flow_entry *original, struct ferrite_flow_event *event);
+
 #endif

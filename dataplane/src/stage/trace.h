@@ -27,6 +27,10 @@ static inline void trace_step(struct ferrite_engine *engine, const struct ferrit
 			trace_step(engine, &(const struct ferrite_trace_step){__VA_ARGS__}); \
 	} while (0)
 
+/* A packet that came in, followed on its way; it passes as any. (engine/trace.c) */
+void trace_live(struct ferrite_engine *engine, struct port *port, struct rte_mbuf *buffer,
+		struct ferrite_trace_result *result);
+
 /* The name of a counter. */
 const char *counter_name(enum counter counter);
 
