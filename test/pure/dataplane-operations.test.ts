@@ -267,4 +267,90 @@ describe("operations and packets", () => {
       { numRuns: 600 },
     )
   })
+
+  it("of any texts and numbers are answered, and what they leave still carries packets", () => {
+    const text = fc.oneof(
+      fc.string({ maxLength: 70 }),
+      fc.ipV4(),
+      fc.ipV6(),
+      fc.constantFrom("a", "10.0.0.0/8", "::/129", "10.0.0.1/33", "vtap:a", ""),
+    )
+    const number = fc.oneof(fc.nat(300), fc.nat(0xffff_ffff), fc.constantFrom(-1, 65_535, 65_536, 0x100_0000))
+    const port = fc.record({ protocol: number, first: number, last: number })
+    const hostile = fc.oneof(
+      fc.record({
+        _tag: tag("PutAliasPrefix"),
+        prefix: fc.record({ interface: text, prefix: text, underlayAddress: text }),
+      }),
+      fc.record({
+        _tag: tag("PutVip"),
+        vip: fc.record({ interface: text, ip: text, underlayAddress: text }),
+      }),
+      fc.record({
+        _tag: tag("PutNat"),
+        nat: fc.record({ interface: text, ip: text, minPort: number, maxPort: number }),
+      }),
+      fc.record({
+        _tag: tag("PutNeighborNat"),
+        nat: fc.record({ vni: number, ip: text, minPort: number, maxPort: number, underlayAddress: text }),
+      }),
+      fc.record({
+        _tag: tag("PutLoadBalancer"),
+        balancer: fc.record({
+          id: text,
+          vni: number,
+          ip: text,
+          ports: fc.array(port, { maxLength: 70 }),
+          targets: fc.array(text, { maxLength: 5 }),
+        }),
+      }),
+      fc.record({
+        _tag: tag("PutFirewall"),
+        firewall: fc.record({
+          interface: fc.constantFrom("a", "b"),
+          ingress: fc.constant("rules" as const),
+          egress: fc.constant("rules" as const),
+          rules: fc.array(
+            fc.record({
+              id: text,
+              egress: fc.boolean(),
+              accept: fc.boolean(),
+              priority: number,
+              source: text,
+              destination: text,
+              protocol: number,
+              sourcePorts: fc.option(fc.record({ first: number, last: number }), { nil: undefined }),
+              icmpType: fc.option(number, { nil: undefined }),
+            }),
+            { maxLength: 4 },
+          ),
+        }),
+      }),
+      fc.record({
+        _tag: tag("PutEdge"),
+        edge: fc.record({ name: text, vni: number, device: text, outsideIpv4: text, gatewayIpv6: text }),
+      }),
+      fc.record({
+        _tag: tag("PutRoute"),
+        route: fc.record({
+          vni: fc.constantFrom(100, 7),
+          prefix: text,
+          nextHop: text,
+          nextHopVni: number,
+          hops: fc.array(fc.record({ address: text, vni: number, weight: fc.nat(300) }), { maxLength: 40 }),
+        }),
+      }),
+    ) as fc.Arbitrary<Operation>
+    fc.assert(
+      fc.property(fc.array(hostile, { maxLength: 12 }), (operations) => {
+        const w = world()
+        w.create("a", { ipv4: "10.0.0.1" })
+        w.create("b", { ipv4: "10.0.0.2" })
+        for (const one of operations) assert.isString(w.try(one).message)
+        w.send("a", udp("10.0.0.1:1", "10.0.0.2:2"))
+        w.send("a", udp("10.0.0.1:1", "198.51.100.9:2"))
+      }),
+      { numRuns: 400 },
+    )
+  })
 })
