@@ -218,6 +218,14 @@ static inline void flow_prefetch(const struct flow_table *table, uint64_t hash)
 	__builtin_prefetch(entry + 64, 1);
 }
 
+/* The first entry with the hash's tag in its primary bucket; NULL: none. */
+static inline const struct flow_entry *flow_candidate(const struct flow_table *table, uint64_t hash)
+{
+	uint32_t bucket = flow_primary(table, hash);
+	uint32_t mask = tags_match(table->buckets[bucket].tags, flow_tag(hash));
+	return mask == 0 ? NULL : &table->entries[(size_t)bucket * 8 + tags_first(mask)];
+}
+
 static inline bool flow_equal(const struct flow_entry *entry, uint32_t context, uint32_t ports,
 			      const uint8_t *addresses, bool wide)
 {
