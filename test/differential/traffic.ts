@@ -66,9 +66,7 @@ const fromVm = (vm: Vm, packet: Bytes, dice: Dice): Command => ({
 
 /** Another device behind the port. */
 const strangeMac = (dice: Dice, vm: Vm): string =>
-  dice.oneIn(80) && process.env["FERRITE_NO_MACS"] === undefined
-    ? dice.pick(["02:00:00:00:00:66", "03:00:00:00:00:01"])
-    : vm.mac
+  dice.oneIn(80) ? dice.pick(["02:00:00:00:00:66", "03:00:00:00:00:01"]) : vm.mac
 
 const fromUnderlay = (from: string, to: string, packet: Bytes): Command => ({
   _tag: "Uplink",
@@ -736,11 +734,7 @@ const damage = (s: Situation): ReadonlyArray<Command> => {
       {
         _tag: "Frame",
         port: one.port,
-        bytes: damaged(
-          one.bytes,
-          s.dice,
-          s.dice.oneIn(6) && process.env["FERRITE_NO_MACS"] === undefined ? 0 : 12,
-        ),
+        bytes: damaged(one.bytes, s.dice, s.dice.oneIn(6) ? 0 : 12),
       },
     ]
   if (one?._tag === "Uplink") return [{ ...one, bytes: damaged(one.bytes, s.dice, s.dice.oneIn(3) ? 0 : 40) }]

@@ -61,7 +61,7 @@ static inline void act(struct ferrite_engine *engine, struct interface *sender, 
 {
 	struct packet *packet = packet_of(buffer);
 	if (sender != NULL) {
-		int grows = entry->translate == FLOW_TO4 ? (int)IPV4_LENGTH - (int)IPV6_LENGTH :
+		int grows = entry->translate == FLOW_TO4 ? (int)IPV4_LENGTH - (int)(packet->l4_offset - packet->ip_offset) :
 			entry->translate == FLOW_SERVE ? (int)IPV6_LENGTH - (int)IPV4_LENGTH : 0;
 		if (maybe_too_big(engine, buffer, grows) && too_big(engine, sender->port, sender, buffer, grows > 0))
 			return;
