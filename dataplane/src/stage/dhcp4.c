@@ -166,7 +166,8 @@ bool service_dhcp4(struct ferrite_engine *engine, struct interface *interface, s
 		return false;
 	struct dhcp4_lease lease = {
 		.mtu = engine->mtu, .dns = engine->dns4[0].bytes, .dns_count = engine->dns4_count,
-		.hostname = interface->hostname,
+		.hostname = interface->hostname, .pxe_server = interface->pxe_server, .pxe_file = interface->pxe_file,
+		.virtual_services = engine->service_count > 0,
 	};
 	memcpy(lease.address, interface->ipv4, 4);
 	memcpy(lease.server, GATEWAY4, 4);

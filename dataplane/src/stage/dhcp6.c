@@ -1,5 +1,6 @@
 #include "stage/dhcp6.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 
 #include "stage/service.h"
@@ -136,7 +137,9 @@ static uint8_t *put_association(uint8_t *at, const struct dhcp6_lease *lease, co
 static uint8_t *put_boot(uint8_t *at, const struct dhcp6_lease *lease, const struct request *request)
 {
 	char url[192];
-	if ((!request->firmware && !request->ipxe) || lease->pxe_server == NULL || lease->pxe_server[0] == 0)
+	struct in6_addr server;
+	if ((!request->firmware && !request->ipxe) || lease->pxe_server == NULL ||
+	    inet_pton(AF_INET6, lease->pxe_server, &server) != 1)
 		return at;
 	int length = request->ipxe ?
 		snprintf(url, sizeof url, "http://[%s]/%s", lease->pxe_server, lease->pxe_file) :
@@ -206,6 +209,7 @@ bool service_dhcp6(struct ferrite_engine *engine, struct interface *interface, s
 	struct dhcp6_lease lease = {
 		.has_address = interface->has6 != 0, .server = {0, 3, 0, 1},
 		.dns = engine->dns6[0].bytes, .dns_count = engine->dns6_count,
+		.pxe_server = interface->pxe_server, .pxe_file = interface->pxe_file,
 	};
 	memcpy(lease.address, interface->ipv6, 16);
 	memcpy(lease.server + 4, interface->port->mac, 6);

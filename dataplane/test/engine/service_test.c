@@ -153,6 +153,50 @@ static void dhcp4_leases_the_interface_its_address(void)
 	CHECK(option4(53)[2] == 5 && option4(51) == NULL && raw32(got + 42 + 16) == 0);
 }
 
+/* What a booting client is told; `user` may be NULL. The length of the answer. */
+static size_t boot4(const struct dhcp4_lease *from, const char *vendor, const char *user, uint8_t *answer)
+{
+	uint8_t message[512] = {1, 1, 6, [236] = 99, 130, 83, 99, 53, 1, 1};
+	size_t at = 243;
+	bool broadcast;
+	const struct { uint8_t option; const char *text; } classes[] = {{60, vendor}, {77, user}};
+	for (unsigned i = 0; i < 2; i++) {
+		if (classes[i].text == NULL)
+			continue;
+		message[at] = classes[i].option;
+		message[at + 1] = (uint8_t)strlen(classes[i].text);
+		memcpy(message + at + 2, classes[i].text, message[at + 1]);
+		at += 2u + message[at + 1];
+	}
+	message[at++] = 255;
+	return dhcp4_answer(from, message, at, answer, &broadcast);
+}
+
+static bool has_option4(const uint8_t *answer, size_t length, uint8_t wanted)
+{
+	for (size_t at = 240; at + 2 <= length && answer[at] != 255; at += 2u + answer[at + 1])
+		if (answer[at] == wanted)
+			return true;
+	return false;
+}
+
+static void dhcp4_boots_firmware_by_tftp_and_ipxe_by_http_each_by_its_own_message(void)
+{
+	const struct dhcp4_lease boot = {.address = {10, 0, 0, 1}, .server = {169, 254, 0, 1}, .hostname = "",
+					 .pxe_server = "10.9.8.7", .pxe_file = "boot.ipxe"};
+	uint8_t answer[DHCP4_LIMIT];
+	static const uint8_t server[4] = {10, 9, 8, 7}, none[4];
+	size_t length = boot4(&boot, "PXEClient:Arch:00007:UNDI:003016", NULL, answer);
+	CHECK(length > 0 && memcmp(answer + 20, server, 4) == 0);
+	CHECK(strcmp((char *)answer + 108, "ipxe/x86_64/ipxe.new") == 0 && has_option4(answer, length, 3));
+	length = boot4(&boot, "PXEClient:Arch:00007:UNDI:003016", "iPXE", answer);
+	CHECK(strcmp((char *)answer + 108, "http://10.9.8.7/boot.ipxe") == 0 && length > 0);
+	length = boot4(&boot, "dhclient", NULL, answer); /* the next client is not taken for a booting one */
+	CHECK(length > 0 && answer[108] == 0 && memcmp(answer + 20, none, 4) == 0 && !has_option4(answer, length, 3));
+	const struct dhcp4_lease plain = {.address = {10, 0, 0, 1}, .server = {169, 254, 0, 1}, .hostname = ""};
+	CHECK(boot4(&plain, "PXEClient:Arch:00007", NULL, answer) > 0 && answer[108] == 0);
+}
+
 static const struct dhcp6_lease lease = {.has_address = true, .address = {0x20, 1}, .server = {0, 3, 0, 1, 2}};
 
 /* Type, client id, optionally our server id, then what is given; the answer's length. */
@@ -223,6 +267,23 @@ static void dhcp6_without_an_address_says_so(void)
 	CHECK(found != NULL && load16(found + 16) == 13 && load16(found + 20) == 2);
 }
 
+static void dhcp6_boots_by_architecture_and_user_class(void)
+{
+	struct dhcp6_lease boot = {.has_address = true, .server = {0, 3, 0, 1, 2}, .pxe_server = "2001:db8::1",
+				   .pxe_file = "boot.ipxe"};
+	static const char loader[] = "tftp://[2001:db8::1]/ipxe/x86_64/ipxe.new", file[] = "http://[2001:db8::1]/boot.ipxe";
+	uint8_t answer[DHCP6_LIMIT], message[] = {1, 1, 2, 3, 0, 1, 0, 2, 9, 9, 0, 61, 0, 2, 0, 7, 0, 15, 0, 6, 0, 4, 'i', 'P',
+						  'X', 'E'};
+	size_t length = dhcp6_answer(&boot, message, 16, answer);
+	const uint8_t *found = option6(answer, length, 59);
+	CHECK(found != NULL && load16(found + 2) == sizeof loader - 1 && memcmp(found + 4, loader, sizeof loader - 1) == 0);
+	length = dhcp6_answer(&boot, message, sizeof message, answer);
+	found = option6(answer, length, 59);
+	CHECK(found != NULL && load16(found + 2) == sizeof file - 1 && memcmp(found + 4, file, sizeof file - 1) == 0);
+	length = dhcp6_answer(&boot, message, 10, answer);
+	CHECK(length > 0 && option6(answer, length, 59) == NULL);
+}
+
 static void dhcp6_answers_over_the_wire_with_a_checksum(void)
 {
 	const uint8_t servers[16] = {0xff, 2, [13] = 1, 0, 2};
@@ -242,9 +303,11 @@ int main(void)
 	RUN(a_router_solicitation_gets_a_managed_router_with_an_mtu);
 	RUN(the_gateway_answers_echo_of_both_families);
 	RUN(dhcp4_leases_the_interface_its_address);
+	RUN(dhcp4_boots_firmware_by_tftp_and_ipxe_by_http_each_by_its_own_message);
 	RUN(dhcp6_leases_by_two_or_four_messages);
 	RUN(dhcp6_confirms_its_address_and_no_other);
 	RUN(dhcp6_without_an_address_says_so);
+	RUN(dhcp6_boots_by_architecture_and_user_class);
 	RUN(dhcp6_answers_over_the_wire_with_a_checksum);
 	world_vm_leave(&vm);
 	ferrite_engine_stop(host);

@@ -142,7 +142,7 @@ export interface Lease6 {
 
 /** UEFI firmware (architecture 7) is sent to the iPXE loader by TFTP, and iPXE to its file by HTTP. */
 const bootFileUrl = (lease: Lease6, options: ReadonlyArray<Option>): string | undefined => {
-  if (lease.boot === undefined) return undefined
+  if (lease.boot === undefined || parseIpv6(lease.boot.server) === undefined) return undefined
   const all = (code: number) => options.filter((o) => o.code === code).map(({ value }) => value)
   if (all(optionCodes.userClass).some((value) => String.fromCharCode(...value).includes("iPXE")))
     return `http://[${lease.boot.server}]/${lease.boot.file}`

@@ -45,7 +45,15 @@ export const leaseIpv4 = (config: ModelConfig, entry: Interface, packet: Ipv4): 
   if (request === undefined || address === undefined) return undefined
   const { dns4: dns, mtu } = config
   const answer = answerDhcp4(
-    { address, gateway: gatewayIpv4, mtu, dns, hostname: entry.spec.hostname },
+    {
+      address,
+      gateway: gatewayIpv4,
+      mtu,
+      dns,
+      hostname: entry.spec.hostname,
+      boot: entry.spec.pxe,
+      virtualServices: (config.services ?? []).length > 0,
+    },
     request,
   )
   if (answer === undefined) return undefined
@@ -71,7 +79,7 @@ export const leaseIpv6 = (
   const request = decodeDhcp6(trustedUdp(packet.payload)?.payload ?? empty)
   if (request === undefined || packet.source === "::") return undefined
   const answer = answerDhcp6(
-    { address: entry.spec.ipv6, dns: config.dns6, gatewayMac: entry.gatewayMac },
+    { address: entry.spec.ipv6, dns: config.dns6, gatewayMac: entry.gatewayMac, boot: entry.spec.pxe },
     request,
   )
   if (answer === undefined) return undefined
