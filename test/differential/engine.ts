@@ -47,6 +47,8 @@ const optionLines = (options: Options): ReadonlyArray<string> => [
   `--uplink=${options.uplink ? "ring:up" : "none"}`,
   `--mtu=${options.mtu}`,
   `--seed=${options.seed}`,
+  // More flows than any case has, and a table that is swept quickly.
+  "--flow-capacity=16384",
   `--flow-timeout=${options.flowTimeoutSeconds}`,
   ...(options.flowLimit === undefined ? [] : [`--flow-limit=${options.flowLimit}`]),
   ...(options.firewallDefault === undefined
