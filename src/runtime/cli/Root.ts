@@ -5,6 +5,7 @@ import { apply } from "./commands/apply.ts"
 import { attach, detach } from "./commands/attach.ts"
 import { completion } from "./commands/completion.ts"
 import { controller } from "./commands/controller.ts"
+import { dataplane } from "./commands/dataplane.ts"
 import { remove } from "./commands/delete.ts"
 import { demo } from "./commands/demo.ts"
 import { describe } from "./commands/describe.ts"
@@ -20,13 +21,17 @@ const roles = { group: "Roles", commands: [controller, reflector, agent] } as co
 
 /** All but the command that prints completions of them. */
 const tree = root.pipe(
-  Command.withSubcommands([resources, { group: "This machine", commands: [demo, test, version] }, roles]),
+  Command.withSubcommands([
+    resources,
+    { group: "This machine", commands: [demo, dataplane, test, version] },
+    roles,
+  ]),
 )
 
 export const ferrite = root.pipe(
   Command.withSubcommands([
     resources,
-    { group: "This machine", commands: [demo, test, completion(tree), version] },
+    { group: "This machine", commands: [demo, dataplane, test, completion(tree), version] },
     roles,
   ]),
 )

@@ -783,7 +783,7 @@ export type ListFlowsRequest = Message<"ferrite.dataplane.v1.ListFlowsRequest"> 
   port: number;
 
   /**
-   * 0: 10000. At most 1000000.
+   * 0: 10000. At most 100000.
    *
    * @generated from field: uint32 limit = 5;
    */
