@@ -421,6 +421,8 @@ unsigned plan_make(struct ferrite_engine *engine, struct plan *plan)
 {
 	plan->now = plan->first;
 	plan->sender = plan->from.vm;
+	/* A route that goes while the plan is made leaves a flow that is decided anew, not one that keeps it. */
+	plan->base = plan->sender != NULL ? epoch_of_vm(plan->sender) : 0;
 	return plan->sender != NULL ? from_vm(engine, plan) : arrive(engine, plan, plan->from.endpoint);
 }
 
@@ -502,7 +504,7 @@ struct flow_entry *plan_begin(struct ferrite_engine *engine, struct plan *plan)
 	}
 	if (reply != NULL)
 		fill_reply(plan, reply, &back);
-	entry->epoch = epoch_of(engine, plan->sender != NULL ? epoch_of_vm(plan->sender) : 0, entry);
+	entry->epoch = epoch_of(engine, plan->base, entry);
 	if (reply != NULL) { /* its first packet completes it */
 		reply->action = plan->reply_kind == FLOW_FROM_VM ? 0 : FLOW_DELIVER;
 		if (reply->action == FLOW_DELIVER)

@@ -36,6 +36,7 @@ struct plan {
 	uint16_t error_port;      /* of an ICMP error: the quoted source port, host order */
 	struct interface *sender, *receiver;
 	enum counter reason;
+	uint32_t base;            /* epochs of the sender, from before anything was looked up */
 	uint32_t owner, mapping, rule, balancer, source;
 	uint8_t action, translate, bits;
 	uint8_t target[16];
