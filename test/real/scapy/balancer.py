@@ -102,6 +102,18 @@ def _():
           "deleteLoadBalancerTarget: 201 NOT_FOUND")
 
 
+@scenario("a datagram for a removed target is answered with an ICMP error, and the next one finds another")
+def _():
+    packet = IP(src=PUBLIC, dst=LB) / UDP(sport=4900, dport=53) / b"q"
+    gone = chosen(packet, lb, lb)
+    remove_target("lb", gone)
+    uplink.send(lb, packet)
+    error = uplink.inner(lb, ROUTER)
+    equal((error.src, error.dst, error[ICMP].type, error[ICMP].code, error[UDPerror].sport), (LB, PUBLIC, 3, 13, 4900))
+    assert chosen(packet, lb, lb) != gone
+    add_target("lb", gone)
+
+
 @scenario("ports that are not served, other protocols and other addresses are dropped")
 def _():
     uplink.send(lb, syn(5000, dport=81))

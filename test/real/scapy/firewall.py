@@ -12,10 +12,11 @@ def fresh(number, vni=100):
     if number in vms:
         vms[number].delete()
     vms[number] = Vm(number, vni, f"10.0.0.{number}", f"2001:db8:1::{number}").create()
+    barrier(vms[number])  # its MAC is known then
     return vms[number]
 
 
-fresh(1)
+fresh(4)  # keeps the VNI and its routes
 add_route(100, "10.1.0.0/16")
 add_route(100, "2001:db8:2::/64")
 
@@ -122,9 +123,9 @@ def _():
     vm = fresh(1)
     vm.add_rule("echo", icmp=(8, -1))
     vm.add_rule("stamp", icmp=(13, 0))
+    stays(vm, IP(src=FAR, dst=vm.ipv4) / ICMP(type=13, code=1), IP(src=FAR, dst=vm.ipv4) / ICMP(type=0, id=4), udp(vm))
     comes(vm, IP(src=FAR, dst=vm.ipv4) / ICMP(type=8, id=3))
     comes(vm, IP(src=FAR, dst=vm.ipv4) / ICMP(type=13))
-    stays(vm, IP(src=FAR, dst=vm.ipv4) / ICMP(type=13, code=1), IP(src=FAR, dst=vm.ipv4) / ICMP(type=0, id=4), udp(vm))
     vm.add_rule("any", icmp=(-1, -1))
     comes(vm, IP(src=FAR, dst=vm.ipv4) / ICMP(type=0, id=4))
 

@@ -23,8 +23,7 @@ def ip(vm, destination):
 def _():
     vm2.send(ip(vm2, vm1.ipv4) / UDP(sport=9, dport=9) / b"first")
     frame = vm1.port.take()
-    with open(f"/sys/class/net/{vm1.port.device}/address") as device:
-        equal((frame.dst, frame[IP].src, frame[Raw].load), (device.read().strip(), vm2.ipv4, b"first"))
+    equal((frame.dst, frame[IP].src, frame[Raw].load), (device_mac(vm1.port.device), vm2.ipv4, b"first"))
 
 
 @scenario("VMs of one host reach each other, whatever MAC they send to, and nothing changes on the way")
@@ -325,6 +324,21 @@ def time_passes():
     select.select([], [], [], 0.011)
 
 
+@scenario("a longer packet that may be fragmented arrives, in pieces that fit the link")
+def _():
+    from scapy.layers.inet import defragment
+    packet = IP(src=vm1.ipv4, dst=FAR, id=4242) / UDP(sport=1, dport=2) / (bytes(range(250)) * 12)
+    vm1.send(packet)
+    pieces = [IP(bytes(uplink.inner(vm1.underlay, REMOTE)))]
+    while pieces[-1].flags.MF:
+        pieces.append(IP(bytes(uplink.inner(vm1.underlay, REMOTE))))
+    assert len(pieces) > 1 and all(len(bytes(piece)) <= 1500 for piece in pieces)
+    whole = IP(bytes(defragment(pieces)[0]))
+    verify(Ether() / whole)
+    unchanged(whole[UDP], packet[UDP])
+    nothing(vm1)
+
+
 @scenario("a packet of exactly the MTU passes, out, in and between VMs")
 def _():
     for kind, source, near, far, overhead in ((IP, vm1.ipv4, vm2.ipv4, FAR, 28), (IPv6, vm1.ipv6, vm2.ipv6, FAR6, 48)):
@@ -395,12 +409,93 @@ def _():
     vm4.delete()
 
 
-@scenario("a second Initialize leaves interfaces in place, whose VMs still reach each other")
+@scenario("a second Initialize forgets routes and neighbours, and leaves interfaces with their prefixes in place")
 def _():
     before = call("checkInitialized")["uuid"]
+    vm2.add_prefix("10.20.0.0/24")
+    add_neighbor_nat("198.51.100.1", 100, 100, 200, REMOTE)
     equal(call("initialize")["uuid"], before)
-    vm1.send(ip(vm1, vm2.ipv4) / PAYLOADS[0])
-    vm2.take()
+    equal(call("listRoutes", vni=100).get("routes", []), [])
+    equal(call("listNeighborNats", natIp=address("0.0.0.0")).get("natEntries", []), [])
+    vm1.send(ip(vm1, FAR) / PAYLOADS[0])
+    nothing(vm1)
+    for destination in (vm2.ipv4, vm2.ipv6, "10.20.0.1"):
+        packet = ip(vm1, destination) / PAYLOADS[0]
+        vm1.send(packet)
+        unchanged(vm2.take(), packet)
+    vm2.remove_prefix("10.20.0.0/24")
+    add_route(100, "10.1.0.0/16")
+    add_route(100, "2001:db8:2::/64")
+    vm1.send(ip(vm1, FAR) / PAYLOADS[0])
+    uplink.inner(vm1.underlay, REMOTE)
+
+
+@scenario("a virtual network is in use while it has an interface, and its reset forgets routes alone")
+def _():
+    equal(call("checkVniInUse", vni=100, type="VNI_IPV4")["inUse"], True)
+    assert not call("checkVniInUse", vni=101, type="VNI_IPV4").get("inUse", False)
+    vm2.add_prefix("10.20.0.0/24")
+    call("resetVni", vni=100, type="VNI_BOTH")
+    vm1.send(ip(vm1, FAR) / PAYLOADS[0])
+    nothing(vm1)
+    for destination in (vm2.ipv4, "10.20.0.1"):
+        packet = ip(vm1, destination) / PAYLOADS[0]
+        vm1.send(packet)
+        unchanged(vm2.take(), packet)
+    vm2.remove_prefix("10.20.0.0/24")
+    add_route(100, "10.1.0.0/16")
+    add_route(100, "2001:db8:2::/64")
+
+
+@scenario("frames that are not IP, with a tag or cut short reach nobody")
+def _():
+    from scapy.layers.l2 import Dot1Q
+    packet = ip(vm1, vm2.ipv4) / PAYLOADS[0]
+    vm1.port.send(Ether(src=vm1.mac, dst=vm2.mac) / Dot1Q(vlan=5) / packet)
+    vm1.port.send(Ether(src=vm1.mac, dst=vm2.mac, type=0x88b5) / b"anything")
+    for length in (14, 20, 33, 37):
+        vm1.port.send(bytes(vm1.frame(packet))[:length])
+    vm1.port.send(Ether(src=vm1.mac, dst=vm2.mac, type=0x86dd) / packet)
+    nothing(vm1)
+    uplink.port.send(Ether(src=ROUTER_MAC, dst=uplink.mac) / IP(src=FAR, dst=vm1.ipv4) / PAYLOADS[0])
+    uplink.port.send(Ether(src=ROUTER_MAC, dst=uplink.mac) / IPv6(src=REMOTE, dst=vm1.underlay) / PAYLOADS[0])
+    whole = bytes(Ether(src=ROUTER_MAC, dst=uplink.mac) / IPv6(src=REMOTE, dst=vm1.underlay, nh=4) / packet)
+    for length in (14, 53, 54, 60, 73):
+        uplink.port.send(whole[:length])
+    nothing(uplink)
+
+
+@scenario("damaged frames of any kind leave the dataplane as it was")
+def _():
+    import random
+    chance = random.Random(4711)
+    kinds = [ip(vm1, vm2.ipv4) / PAYLOADS[1], ip(vm1, FAR6) / IPv6ExtHdrDestOpt() / UDP(sport=1, dport=2) / b"x",
+             ip(vm1, GATEWAY) / ICMP(), IP(src=vm1.ipv4, dst=FAR) / ICMP(type=3, code=4) / ip(vm2, vm1.ipv4) / PAYLOADS[0],
+             IP(src="0.0.0.0", dst="255.255.255.255") / UDP(sport=68, dport=67) / Raw(bytes(300)),
+             IPv6(src=vm1.ipv6, dst=FAR6) / IPv6ExtHdrFragment(id=7, m=1) / UDP(sport=1, dport=2) / b"12345678"]
+    frames = [bytes(vm1.frame(packet)) for packet in kinds]
+    outers = [bytes(Ether(src=ROUTER_MAC, dst=uplink.mac) /
+                    IPv6(src=REMOTE, dst=vm1.underlay, nh=4 if IP in packet else 41) / packet) for packet in kinds]
+    for port, samples in ((vm1.port, frames), (uplink.port, outers)):
+        for _i in range(3000):
+            frame = bytearray(chance.choice(samples))
+            for _j in range(chance.randrange(1, 5)):
+                frame[chance.randrange(14, len(frame))] = chance.randrange(256)
+            if chance.random() < 0.3:
+                frame = frame[:chance.randrange(14, len(frame))]
+            try:
+                port.socket.send(bytes(frame))
+            except OSError:
+                select.select([], [port.socket], [], 1)
+            if _i % 200 == 0:
+                barrier(vm1 if port is vm1.port else uplink)
+    barrier(vm1)
+    barrier(uplink)
+    for one in everybody():
+        one.port.drain()
+    packet = ip(vm1, vm2.ipv4) / UDP(sport=4711, dport=4712) / b"alive"
+    vm1.send(packet)
+    unchanged(vm2.take(), packet)
 
 
 main()

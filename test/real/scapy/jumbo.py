@@ -8,6 +8,8 @@ vm2 = Vm(2, 100, "10.0.0.2", "2001:db8:1::2").create()
 add_route(100, "0.0.0.0/0", ROUTER)
 add_route(100, "::/0", ROUTER)
 add_route(100, "10.1.0.0/16")
+for vm in (vm1, vm2):
+    barrier(vm)  # their MACs are known then
 nat = vm1.add_nat(NAT, 1000, 2000)
 DATA = bytes(range(256)) * 34 + b"end"
 

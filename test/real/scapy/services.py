@@ -123,7 +123,8 @@ def _():
 @scenario("PXE firmware is sent to the loader by TFTP, iPXE to the boot file by HTTP, and neither leaks to other clients")
 def _():
     answer, _said = bootp(vm2, "discover", ("vendor_class_id", b"PXEClient:Arch:00007:UNDI:003001"))
-    equal((answer.siaddr, answer.file.rstrip(b"\0")), ("192.0.2.80", b"ipxe/x86_64/ipxe.new"))
+    equal((answer.siaddr, answer.file.rstrip(b"\0"), raw_options(answer)[3]),
+          ("192.0.2.80", b"ipxe/x86_64/ipxe.new", socket.inet_aton(GATEWAY)))
     answer, _said = bootp(vm2, "request", ("user_class", b"iPXE"))
     equal(answer.file.rstrip(b"\0"), b"http://192.0.2.80/boot.ipxe")
     answer, _said = bootp(vm1, "discover")

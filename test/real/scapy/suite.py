@@ -14,6 +14,7 @@ stdin and stdout, a line of JSON each, and makes the calls that a scenario asks 
 """
 import base64
 import ctypes
+import errno
 import fcntl
 import ipaddress
 import json
@@ -185,6 +186,13 @@ def set_mtu(device, mtu):
     control.close()
 
 
+def device_mac(device):
+    control = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    answer = fcntl.ioctl(control, 0x8927, struct.pack("16s24x", device.encode()))
+    control.close()
+    return answer[18:24].hex(":")
+
+
 def is_noise(frame):
     """What a gateway or a fabric says unasked: neighbours and routers."""
     if ARP in frame:
@@ -215,7 +223,11 @@ class Port:
         while True:
             try:
                 data, sender = self.socket.recvfrom(1 << 17)
-            except BlockingIOError:
+            except OSError as error:
+                if error.errno == errno.ENETDOWN:  # said once, when the device goes down
+                    continue
+                if not isinstance(error, BlockingIOError):
+                    raise
                 left = deadline - time.monotonic()
                 if left <= 0 or not select.select([self.socket], [], [], left)[0]:
                     return None
@@ -433,18 +445,19 @@ def forward_calls(path, port):
 
 
 def start(*flags, uplink_flags=("",), mtu=1500):
-    """Starts the dataplane with VM_COUNT ports for VMs; the last one is the barrier's."""
+    """Starts the dataplane with VM_COUNT ports for VMs; the last one is the barrier's. FERRITE_TEST_FLAGS adds options."""
     global process
     set_flags("lo", True)
     vm_macs.extend(f"66:66:66:66:66:{number:02x}" for number in range(VM_COUNT))
     arguments = [os.environ["FERRITE_DATAPLANE"], "--grpc-port", "1337", "--underlay", UNDERLAY + "1",
-                 "--dhcp-mtu", str(mtu), "--nic-type", "tap", "--no-offload", "--enable-ipv6-overlay"]
+                 "--dhcp-mtu", str(mtu), "--nic-type", "tap", "--no-offload", "--enable-ipv6-overlay",
+                 "--no-stats", "--color", "auto", "--log-format=text", "--graphtrace-loglevel=1"]
     for number, more in enumerate(uplink_flags):
         arguments += ["--uplink", f"net_tap{number}=vtap:dtap{number},mac={PF_MACS[number]}{more}"]
     for number, mac in enumerate(vm_macs):
         arguments += ["--port", f"net_tap{number + 2}=vtap:dtapvf_{number},mac={mac}"]
     with open(log_path, "w") as log:
-        process = subprocess.Popen([*arguments, *flags], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        process = subprocess.Popen([*arguments, *flags, *os.environ.get("FERRITE_TEST_FLAGS", "").split()], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                    preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
     deadline = time.monotonic() + 30
     while 'msg="listening"' not in read_log():

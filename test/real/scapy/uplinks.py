@@ -1,7 +1,7 @@
 """Two links to the fabric: flows by weight, a link that goes down, and one that comes back."""
 from suite import *
 
-first = start(uplink_flags=(",weight=3", ",weight=1"))
+first = start(uplink_flags=(",weight=3", f",weight=1,peer={ROUTER_MAC}"))
 second = uplinks[1]
 vm1 = Vm(1, 100, "10.0.0.1", "2001:db8:1::1").create()
 add_route(100, "10.1.0.0/16")
@@ -100,6 +100,25 @@ def _():
                 equal(frame.src, link.mac)
                 seen += 1
     equal(seen, 20)
+
+
+@scenario("a link with a peer sends its packets to it, and asks nobody for a neighbour")
+def _():
+    for number in range(40):
+        vm1.send(flow(number, False))
+    barrier(vm1)
+    frames = second.port.drain()
+    equal({(frame.dst, frame[IPv6].nh) for frame in frames}, {(ROUTER_MAC, 4)})
+
+
+@scenario("a link without one sends to who was heard on it last, and before that to everybody")
+def _():
+    first.send(vm1.underlay, IP(src="10.1.0.9", dst=vm1.ipv4) / UDP(sport=1, dport=2) / b"x")
+    vm1.take()
+    for number in range(40):
+        vm1.send(flow(number, False))
+    barrier(vm1)
+    equal({frame.dst for frame in first.port.drain() if UDP in frame}, {ROUTER_MAC})
 
 
 main()
