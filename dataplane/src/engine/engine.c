@@ -238,6 +238,11 @@ static uint64_t peek(const uint64_t *counter)
 	return __atomic_load_n(counter, __ATOMIC_RELAXED);
 }
 
+static uint32_t peek32(const uint32_t *counter)
+{
+	return __atomic_load_n(counter, __ATOMIC_RELAXED);
+}
+
 void ferrite_counters_each(struct ferrite_engine *engine,
 			   void (*visit)(void *context, const char *name, uint64_t value), void *context)
 {
@@ -250,9 +255,9 @@ void ferrite_counters_each(struct ferrite_engine *engine,
 	visit(context, "flows.evicted", peek(&engine->flows.evicted));
 	visit(context, "flows.refused", peek(&engine->flows.refused));
 	visit(context, "flows.expired", peek(&engine->flows.expired));
-	visit(context, "flows.owners", engine->flows.owners_used);
+	visit(context, "flows.owners", peek32(&engine->flows.owners_used));
 	visit(context, "flows.events_lost", engine->events != NULL ? peek(&engine->events->lost) : 0);
-	visit(context, "nat.mappings", engine->nats->count);
+	visit(context, "nat.mappings", peek32(&engine->nats->count));
 	visit(context, "endpoints.count", engine->endpoints.count);
 	visit(context, "routes.count", engine->routes.count);
 	visit(context, "buffers.small_in_use", rte_mempool_in_use_count(buffers.small));
@@ -280,7 +285,7 @@ int ferrite_interface_counters(struct ferrite_engine *engine, uint32_t index,
 	visit(context, "rx_bytes", peek(&now->rx_bytes) - base->rx_bytes);
 	visit(context, "tx_packets", peek(&now->tx_packets) - base->tx_packets);
 	visit(context, "tx_bytes", peek(&now->tx_bytes) - base->tx_bytes);
-	visit(context, "flows", __atomic_load_n(&engine->flows.owners[index], __ATOMIC_RELAXED));
+	visit(context, "flows", peek32(&engine->flows.owners[index]));
 	for (enum counter counter = COUNTER_drop_no_interface; counter < COUNTERS; counter++)
 		visit(context, counter_name(counter), peek(counter_of(&engine->interface_counters[index], counter)));
 	return 0;

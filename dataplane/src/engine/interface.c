@@ -86,7 +86,7 @@ static void fill(struct ferrite_engine *engine, struct interface *interface,
 	set_rates(engine, interface, config->total_rate, config->public_rate, config->flow_limit, config->flow_rate);
 	for (unsigned i = 0; i < SERVICES; i++)
 		rate_set(&interface->services[i], SERVICE_RATE, SERVICE_RATE);
-	interface->base = port->counters;
+	port_counters_add(&interface->base, &port->counters); /* it is zero */
 	memset(&engine->interface_counters[index], 0, sizeof(struct counters));
 	interface_touch(engine, interface);
 	interface->port = port;
@@ -168,22 +168,38 @@ int ferrite_interface_remove(struct ferrite_engine *engine, uint32_t index)
 	return 0;
 }
 
+struct update {
+	struct interface *interface;
+	const struct ferrite_interface_settings *settings;
+};
+
+/* By the worker: it takes from the rates, and reads names into answers, without the lock. */
+static bool update_step(struct ferrite_engine *engine, void *argument)
+{
+	const struct update *update = argument;
+	const struct ferrite_interface_settings *settings = update->settings;
+	struct interface *interface = update->interface;
+	rte_spinlock_lock(&engine->decide_lock);
+	set_rates(engine, interface, settings->total_rate, settings->public_rate, settings->flow_limit, settings->flow_rate);
+	interface->spoof_off = settings->spoof_check_off;
+	memcpy(interface->hostname, settings->hostname, sizeof interface->hostname - 1);
+	memcpy(interface->pxe_server, settings->pxe_server, sizeof interface->pxe_server - 1);
+	memcpy(interface->pxe_file, settings->pxe_file, sizeof interface->pxe_file - 1);
+	rte_spinlock_unlock(&engine->decide_lock);
+	return true;
+}
+
 int ferrite_interface_update(struct ferrite_engine *engine, uint32_t index,
 			     const struct ferrite_interface_settings *settings)
 {
 	struct interface *interface = index > 0 && index < FERRITE_MAX_INTERFACES ? &engine->interfaces[index] : NULL;
 	if (interface == NULL || interface->port == NULL)
 		return -ENOENT;
-	rte_spinlock_lock(&engine->decide_lock);
-	set_rates(engine, interface, settings->total_rate, settings->public_rate, settings->flow_limit, settings->flow_rate);
-	if (interface->spoof_off != settings->spoof_check_off) {
-		interface->spoof_off = settings->spoof_check_off;
+	struct update update = {.interface = interface, .settings = settings};
+	bool decides = interface->spoof_off != settings->spoof_check_off;
+	engine_run(engine, update_step, &update);
+	if (decides)
 		interface_touch(engine, interface);
-	}
-	memcpy(interface->hostname, settings->hostname, sizeof interface->hostname - 1);
-	memcpy(interface->pxe_server, settings->pxe_server, sizeof interface->pxe_server - 1);
-	memcpy(interface->pxe_file, settings->pxe_file, sizeof interface->pxe_file - 1);
-	rte_spinlock_unlock(&engine->decide_lock);
 	return 0;
 }
 

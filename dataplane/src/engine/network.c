@@ -177,7 +177,7 @@ int ferrite_vip_add(struct ferrite_engine *engine, uint32_t index, ferrite_ipv4 
 	if (status == 0) {
 		memcpy(interface->vip, vip.bytes, 4);
 		interface->vip_endpoint = place;
-		interface->has_vip = 1;
+		__atomic_store_n(&interface->has_vip, 1, __ATOMIC_RELAXED);
 		endpoint_publish(&engine->endpoints, place, ENDPOINT_VIP);
 		interface_touch(engine, interface);
 	}
@@ -192,7 +192,7 @@ int ferrite_vip_remove(struct ferrite_engine *engine, uint32_t index)
 		return -ENOENT;
 	lock(engine);
 	service_address_remove(&engine->service_addresses, interface->vni->number, 4, interface->vip);
-	interface->has_vip = 0;
+	__atomic_store_n(&interface->has_vip, 0, __ATOMIC_RELAXED);
 	interface_touch(engine, interface);
 	unlock(engine);
 	free_place(engine, interface->vip_endpoint);
@@ -201,6 +201,16 @@ int ferrite_vip_remove(struct ferrite_engine *engine, uint32_t index)
 
 /* NATs. */
 
+static bool is_unused(struct ferrite_engine *engine, uint32_t group)
+{
+	if (engine->nat_groups[group].users > 0)
+		return false;
+	lock(engine);
+	bool unused = nat_group_used(engine->nats, group) == 0;
+	unlock(engine);
+	return unused;
+}
+
 static uint32_t group_of(struct ferrite_engine *engine, uint32_t vni, const uint8_t ip[4])
 {
 	uint32_t unused = 0;
@@ -208,7 +218,7 @@ static uint32_t group_of(struct ferrite_engine *engine, uint32_t vni, const uint
 		const struct nat_group *group = &engine->nat_groups[i];
 		if (group->vni == vni && raw32(group->ip) == raw32(ip))
 			return i;
-		if (unused == 0 && group->users == 0 && nat_group_used(engine->nats, i) == 0)
+		if (unused == 0 && is_unused(engine, i))
 			unused = i;
 	}
 	if (unused == 0 && engine->nat_group_high < NAT_GROUPS - 1)
@@ -284,8 +294,10 @@ int ferrite_nat_remove(struct ferrite_engine *engine, uint32_t index)
 
 void ferrite_nat_usage(struct ferrite_engine *engine, uint32_t interface, uint32_t used[3])
 {
+	lock(engine);
 	for (unsigned i = 0; i < NAT_PROTOCOLS; i++)
 		used[i] = interface < FERRITE_MAX_INTERFACES ? nat_used(engine->nats, interface, i) : 0;
+	unlock(engine);
 }
 
 int ferrite_neighbor_nat_add(struct ferrite_engine *engine, const struct ferrite_neighbor_nat *entry)
@@ -453,7 +465,10 @@ int ferrite_firewall_set(struct ferrite_engine *engine, uint32_t index, const st
 uint64_t ferrite_firewall_hits(struct ferrite_engine *engine, uint32_t index, uint32_t tag)
 {
 	const struct interface *interface = interface_at(engine, index);
-	return interface != NULL && interface->firewall != NULL ? firewall_hits(interface->firewall, tag) : 0;
+	lock(engine);
+	uint64_t hits = interface != NULL && interface->firewall != NULL ? firewall_hits(interface->firewall, tag) : 0;
+	unlock(engine);
+	return hits;
 }
 
 void firewall_drop(struct interface *interface)

@@ -19,7 +19,7 @@ struct ring {
 	bool taken[2];
 	bool cut;
 	struct ring_end ends[2];
-	/* queue[n] is what side n receives. One thread drives both, so plain indexes do. */
+	/* queue[n] is what side n receives. Each end is one thread's at a time, and the two may differ. */
 	struct { struct rte_mbuf *slots[RING_DEPTH]; uint32_t head, tail; } queue[2];
 };
 
@@ -65,16 +65,21 @@ struct ring_end *ring_join(const char *name)
 
 static struct rte_mbuf *pop(struct ring *ring, unsigned side)
 {
-	if (ring->queue[side].head == ring->queue[side].tail)
+	uint32_t tail = ring->queue[side].tail;
+	if (__atomic_load_n(&ring->queue[side].head, __ATOMIC_ACQUIRE) == tail)
 		return NULL;
-	return ring->queue[side].slots[ring->queue[side].tail++ % RING_DEPTH];
+	struct rte_mbuf *buffer = ring->queue[side].slots[tail % RING_DEPTH];
+	__atomic_store_n(&ring->queue[side].tail, tail + 1, __ATOMIC_RELEASE);
+	return buffer;
 }
 
 static bool push(struct ring *ring, unsigned side, struct rte_mbuf *buffer)
 {
-	if (ring->queue[side].head - ring->queue[side].tail == RING_DEPTH)
+	uint32_t head = ring->queue[side].head;
+	if (head - __atomic_load_n(&ring->queue[side].tail, __ATOMIC_ACQUIRE) == RING_DEPTH)
 		return false;
-	ring->queue[side].slots[ring->queue[side].head++ % RING_DEPTH] = buffer;
+	ring->queue[side].slots[head % RING_DEPTH] = buffer;
+	__atomic_store_n(&ring->queue[side].head, head + 1, __ATOMIC_RELEASE);
 	return true;
 }
 
@@ -101,12 +106,12 @@ bool ring_put(struct ring_end *end, const void *data, uint32_t length, const str
 	struct rte_mbuf *buffer = rte_pktmbuf_alloc(buffers.small);
 	if (buffer == NULL)
 		return false;
-	if (!packet_copy_in(buffer, data, length) || !push(end->ring, end->side ^ 1, buffer)) {
-		rte_pktmbuf_free(buffer);
-		return false;
-	}
+	bool whole = packet_copy_in(buffer, data, length);
 	packet_of(buffer)->offload = offload != NULL ? *offload : (struct offload){0};
-	return true;
+	if (whole && push(end->ring, end->side ^ 1, buffer))
+		return true;
+	rte_pktmbuf_free(buffer);
+	return false;
 }
 
 uint32_t ring_take(struct ring_end *end, void *data, uint32_t limit, struct packet *packet)

@@ -98,7 +98,7 @@ void act_near(struct ferrite_engine *engine, struct rte_mbuf *buffer, const uint
 		DROP(engine, drop_route_miss, buffer);
 		return;
 	}
-	const struct endpoint *endpoint = &engine->endpoints.places[place];
+	const struct endpoint seen = endpoint_seen(&engine->endpoints, place), *endpoint = &seen;
 	const uint8_t *destination = packet_data(buffer) + packet->ip_offset + (packet->family == 4 ? 16 : 24);
 	STEP(engine, .stage = FERRITE_STEP_ARRIVE, .decision = endpoint->kind, .interface = endpoint->owner);
 	packet->interface = endpoint->kind == ENDPOINT_BALANCER || endpoint->kind == ENDPOINT_EDGE ? 0 : endpoint->owner;

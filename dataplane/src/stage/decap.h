@@ -58,7 +58,7 @@ static inline bool decap(struct ferrite_engine *engine, struct rte_mbuf *buffer)
 	uint32_t place = endpoint_find(&engine->endpoints, outer->destination);
 	if (__builtin_expect(place == 0, 0))
 		return decap_unknown(engine, buffer, outer->destination);
-	const struct endpoint *endpoint = &engine->endpoints.places[place];
+	const struct endpoint seen = endpoint_seen(&engine->endpoints, place), *endpoint = &seen;
 	const uint8_t *destination = inner + (family == 4 ? 16 : 24);
 	bool takes;
 	if (__builtin_expect(endpoint->kind == ENDPOINT_INTERFACE && family == 4, 1)) {

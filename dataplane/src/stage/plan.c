@@ -32,7 +32,7 @@ bool endpoint_takes(const struct ferrite_engine *engine, const struct endpoint *
 		return prefix_holds(&engine->endpoints.prefixes[place], family, destination);
 	case ENDPOINT_VIP:
 		interface = &engine->interfaces[endpoint->owner];
-		return family == 4 && interface->has_vip && interface->has4 && raw32(interface->vip) == raw32(destination);
+		return family == 4 && __atomic_load_n(&interface->has_vip, __ATOMIC_RELAXED) && interface->has4 && raw32(interface->vip) == raw32(destination);
 	case ENDPOINT_NAT:
 		return family == 4 && raw32(engine->nat_groups[endpoint->detail].ip) == raw32(destination);
 	case ENDPOINT_BALANCER:
@@ -242,7 +242,7 @@ static unsigned leave(struct ferrite_engine *engine, struct plan *plan, const st
 static unsigned deliver_to(struct ferrite_engine *engine, struct plan *plan, struct interface *receiver)
 {
 	uint32_t tag;
-	if (receiver->state == 0)
+	if (__atomic_load_n(&receiver->state, __ATOMIC_ACQUIRE) == 0)
 		return no(plan, COUNTER_drop_interface_gone);
 	plan->receiver = receiver;
 	if (receiver == plan->sender && (plan->bits & FLOW_TO_VIP) == 0)
@@ -333,7 +333,7 @@ static unsigned arrive_balancer(struct ferrite_engine *engine, struct plan *plan
 /* The plan goes on at an endpoint of this host. */
 static unsigned arrive(struct ferrite_engine *engine, struct plan *plan, uint32_t place)
 {
-	const struct endpoint *endpoint = &engine->endpoints.places[place];
+	const struct endpoint seen = endpoint_seen(&engine->endpoints, place), *endpoint = &seen;
 	if (++plan->depth > PLAN_DEPTH)
 		return no(plan, COUNTER_drop_route_miss);
 	STEP(engine, .stage = FERRITE_STEP_ARRIVE, .decision = endpoint->kind, .interface = endpoint->owner);

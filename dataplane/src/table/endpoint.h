@@ -122,6 +122,15 @@ static inline uint32_t endpoint_find(const struct endpoint_table *table, const u
 	return 0;
 }
 
+/* What stands at a place, read once: it may be withdrawn at any moment, and must then be nothing, never half of it. Without
+ * its address. */
+static inline struct endpoint endpoint_seen(const struct endpoint_table *table, uint32_t place)
+{
+	const struct endpoint *endpoint = &table->places[place];
+	return (struct endpoint){.kind = __atomic_load_n(&endpoint->kind, __ATOMIC_ACQUIRE), .owner = endpoint->owner,
+				 .detail = endpoint->detail};
+}
+
 static inline bool prefix_holds(const struct endpoint_prefix *prefix, uint8_t family, const uint8_t *address)
 {
 	if (prefix->family != family)
