@@ -1,6 +1,6 @@
 /* Cycles per packet of the pipeline, in this process, without a port's system calls.
  *
- *   pipeline_bench [WINDOWS]
+ *   pipeline_bench [WINDOWS [FLOWS]]
  *
  * Packets circulate through a FIFO of 2048 buffers (the footprint of a NIC's ring). "base" takes 32, resets them,
  * writes the 5-tuple as DMA would, and puts them back; the other lines have the whole pipeline in between: flow lookup, connection
@@ -295,14 +295,19 @@ static void make_flows(uint32_t flows)
 
 int main(int count, char **arguments)
 {
-	const uint32_t sizes[] = {1000, 100000, 1000000};
+	uint32_t sizes[] = {1000, 100000, 1000000};
+	unsigned size_count = 3;
 	const char *names[] = {"", "encap IPv4", "encap IPv6", "decap IPv4", "encap NAT ", "decap NAT "};
 	unsigned windows = count > 1 ? (unsigned)atoi(arguments[1]) : 400;
 	windows = windows < 20 ? 20 : windows > MAX_WINDOWS ? MAX_WINDOWS : windows;
+	if (count > 2) {
+		sizes[0] = (uint32_t)atoi(arguments[2]);
+		size_count = 1;
+	}
 	make_world();
 	double base = measure(BASE, 1000, windows), hz = (double)rte_get_tsc_hz() / 1e6;
 	printf("base                 %7.1f cycles/packet (TSC %.0f MHz)\n", base, hz);
-	for (unsigned i = 0; i < 3; i++) {
+	for (unsigned i = 0; i < size_count; i++) {
 		for (enum kind kind = ENCAP4; kind < KINDS; kind++) {
 			double fresh = 0;
 			if (kind != DECAP && kind != NAT_IN) { /* which go on with the flows of the line before */

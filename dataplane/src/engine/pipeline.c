@@ -13,27 +13,41 @@
 static inline bool usual(const struct ferrite_engine *engine, const struct flow_entry *entry, const struct packet *packet,
 			 uint32_t base)
 {
-	uint8_t flags = flow_flags(packet->tcp_flags);
-	bool news = ((flags & ~entry->shown) | (flags & TCP_SYN)) != 0 && packet->protocol == PROTOCOL_TCP;
-	return !news && engine->flows.now - entry->last <= engine->flows.limits[entry->state] &&
+	if (packet->protocol == PROTOCOL_TCP) {
+		uint8_t flags = flow_flags(packet->tcp_flags);
+		if (__builtin_expect(((flags & ~entry->shown) | (flags & TCP_SYN)) != 0, 0))
+			return false;
+	}
+	return engine->flows.now - entry->last <= engine->flows.limits[entry->state] &&
 		entry->epoch == epoch_of(engine, base, entry);
 }
 
-static inline struct flow_entry *found(const struct ferrite_engine *engine, const struct rte_mbuf *buffer)
+/* The flow of a packet, where its entry was fetched from. */
+static inline struct flow_entry *found(const struct ferrite_engine *engine, const struct rte_mbuf *buffer,
+				       struct flow_entry *candidate)
 {
 	const struct packet *packet = packet_of(buffer);
 	const uint8_t *ip = packet_data(buffer) + packet->ip_offset;
 	bool wide = packet->family == 6;
-	return flow_find(&engine->flows, packet->hash, packet->context, packet->ports, wide ? ip + 8 : ip + 12, wide);
+	ip += wide ? 8 : 12;
+	if (__builtin_expect(candidate != NULL && flow_equal(candidate, packet->context, packet->ports, ip, wide), 1))
+		return candidate;
+	return flow_find(&engine->flows, packet->hash, packet->context, packet->ports, ip, wide);
 }
 
-/* Where the first entry with the packet's tag would send it: its route or the interface, which few flows share with the one
- * before. Only a guess that costs nothing when it is wrong. */
-static inline void fetch_way(const struct ferrite_engine *engine, const struct rte_mbuf *buffer)
+/* The entry that the packet probably has, on its way. */
+static inline struct flow_entry *fetch_entry(const struct ferrite_engine *engine, const struct rte_mbuf *buffer)
 {
-	const struct flow_entry *entry = flow_candidate(&engine->flows, packet_of(buffer)->hash);
-	if (__builtin_expect(entry == NULL, 0))
-		return;
+	const struct packet *packet = packet_of(buffer);
+	struct flow_entry *entry = flow_candidate(&engine->flows, packet->hash);
+	flow_prefetch(entry, packet->family == 6);
+	return entry;
+}
+
+/* Where the entry would send it: its route or the interface, which few flows share with the one before. Only a guess
+ * that costs nothing when it is wrong. */
+static inline void fetch_way(const struct ferrite_engine *engine, const struct flow_entry *entry)
+{
 	if (entry->action == FLOW_ROUTE) {
 		rte_prefetch0(&engine->routes.entries[raw32(entry->target)]);
 	} else if (entry->action == FLOW_DELIVER) {
@@ -43,14 +57,24 @@ static inline void fetch_way(const struct ferrite_engine *engine, const struct r
 	}
 }
 
+enum { AHEAD = 8 }; /* packets */
+
+/* What every look at a packet begins with, and where an outer header will stand. */
+static inline void fetch_packet(const struct rte_mbuf *buffer, int outer)
+{
+	rte_prefetch0(packet_data(buffer));
+	rte_prefetch0(packet_of(buffer));
+	if (outer != 0)
+		rte_prefetch0(packet_data(buffer) - outer);
+}
+
 static inline void forward_vm(struct ferrite_engine *engine, struct port *port, struct interface *interface,
-			      struct rte_mbuf *buffer, uint32_t base, struct tally *tally)
+			      struct rte_mbuf *buffer, struct flow_entry *candidate, uint32_t base, struct tally *tally)
 {
 	struct packet *packet = packet_of(buffer);
 	struct flow_entry *entry = NULL;
-	if (__builtin_expect(packet->family != 0 && packet->direct && packet->icmp != ICMP_ERROR &&
-			     packet->fragment == FRAGMENT_WHOLE, 1))
-		entry = found(engine, buffer);
+	if (__builtin_expect(packet->plain, 1))
+		entry = found(engine, buffer, candidate);
 	if (__builtin_expect(entry == NULL || !usual(engine, entry, packet, base), 0)) {
 		decide_vm(engine, port, interface, buffer);
 		return;
@@ -64,12 +88,13 @@ static inline void forward_vm(struct ferrite_engine *engine, struct port *port, 
 	act(engine, interface, buffer, entry, tally);
 }
 
-static inline void forward_underlay(struct ferrite_engine *engine, struct rte_mbuf *buffer, struct tally *tally)
+static inline void forward_underlay(struct ferrite_engine *engine, struct rte_mbuf *buffer,
+				    struct flow_entry *candidate, struct tally *tally)
 {
 	const struct packet *packet = packet_of(buffer);
 	struct flow_entry *entry = NULL;
-	if (__builtin_expect(packet->icmp != ICMP_ERROR && packet->fragment == FRAGMENT_WHOLE, 1))
-		entry = found(engine, buffer);
+	if (__builtin_expect(packet->plain, 1))
+		entry = found(engine, buffer, candidate);
 	if (__builtin_expect(entry == NULL || !usual(engine, entry, packet, 0), 0)) {
 		decide_underlay(engine, buffer);
 		return;
@@ -86,7 +111,7 @@ static inline void near(struct ferrite_engine *engine, struct tally *tally)
 		struct rte_mbuf *buffer = engine->near[--engine->near_count];
 		const struct packet *packet = packet_of(buffer);
 		classify_key(engine, buffer, flow_kind(packet->context), flow_index(packet->context));
-		forward_underlay(engine, buffer, tally);
+		forward_underlay(engine, buffer, NULL, tally);
 	}
 }
 
@@ -100,25 +125,22 @@ void pipeline_access(struct ferrite_engine *engine, struct port *port, struct rt
 		return;
 	}
 	struct tally tally = {0};
-	for (unsigned i = 0; i < count && i < 4; i++) {
-		rte_prefetch0(packet_data(burst[i]));
-		rte_prefetch0(packet_of(burst[i]));
-	}
+	struct flow_entry *entries[BURST];
+	for (unsigned i = 0; i < count && i < AHEAD; i++)
+		fetch_packet(burst[i], IPV6_LENGTH - ETHERNET_LENGTH);
 	for (unsigned i = 0; i < count; i++) {
-		if (i + 4 < count) {
-			rte_prefetch0(packet_data(burst[i + 4]));
-			rte_prefetch0(packet_of(burst[i + 4]));
-		}
+		if (i + AHEAD < count)
+			fetch_packet(burst[i + AHEAD], IPV6_LENGTH - ETHERNET_LENGTH);
 		classify(engine, interface, burst[i]);
 		rte_prefetch0(&engine->flows.buckets[flow_primary(&engine->flows, packet_of(burst[i])->hash)]);
 	}
 	for (unsigned i = 0; i < count; i++)
-		flow_prefetch(&engine->flows, packet_of(burst[i])->hash);
+		entries[i] = fetch_entry(engine, burst[i]);
 	uint32_t base = epoch_of_vm(interface);
 	for (unsigned i = 0; i < count; i++)
-		fetch_way(engine, burst[i]);
+		fetch_way(engine, entries[i]);
 	for (unsigned i = 0; i < count; i++)
-		forward_vm(engine, port, interface, burst[i], base, &tally);
+		forward_vm(engine, port, interface, burst[i], entries[i], base, &tally);
 	near(engine, &tally);
 	tally_add(engine, &tally);
 }
@@ -126,14 +148,14 @@ void pipeline_access(struct ferrite_engine *engine, struct port *port, struct rt
 void pipeline_uplink(struct ferrite_engine *engine, struct port *port, struct rte_mbuf **burst, unsigned count)
 {
 	struct tally tally = {0};
+	struct flow_entry *entries[BURST];
 	unsigned kept = 0;
 	COUNT(engine, stage_decap, count);
-	for (unsigned i = 0; i < count && i < 8; i++)
-		rte_prefetch0(packet_data(burst[i]));
+	for (unsigned i = 0; i < count && i < AHEAD; i++)
+		fetch_packet(burst[i], 0);
 	for (unsigned i = 0; i < count; i++) {
-		if (i + 8 < count)
-			rte_prefetch0(packet_data(burst[i + 8]));
-		rte_prefetch0(packet_of(burst[i]));
+		if (i + AHEAD < count)
+			fetch_packet(burst[i + AHEAD], 0);
 		const struct ipv6_header *outer = (const struct ipv6_header *)(const void *)packet_data(burst[i]);
 		if (burst[i]->data_len < IPV6_LENGTH)
 			continue;
@@ -151,11 +173,11 @@ void pipeline_uplink(struct ferrite_engine *engine, struct port *port, struct rt
 		burst[kept++] = buffer;
 	}
 	for (unsigned i = 0; i < kept; i++)
-		flow_prefetch(&engine->flows, packet_of(burst[i])->hash);
+		entries[i] = fetch_entry(engine, burst[i]);
 	for (unsigned i = 0; i < kept; i++)
-		fetch_way(engine, burst[i]);
+		fetch_way(engine, entries[i]);
 	for (unsigned i = 0; i < kept; i++)
-		forward_underlay(engine, burst[i], &tally);
+		forward_underlay(engine, burst[i], entries[i], &tally);
 	near(engine, &tally);
 	tally_add(engine, &tally);
 }

@@ -50,7 +50,7 @@ struct packet {
 	uint16_t l4_offset;     /* of what follows the IP header, from the data's start */
 	uint8_t family;         /* 4, 6; 0: something else, see `reason` */
 	uint8_t protocol;
-	uint8_t direct;         /* from a VM: to a unicast MAC, and from the VM's own */
+	uint8_t plain;          /* a flow can say all about it: whole, no ICMP error; from a VM: to a unicast MAC, from its own */
 	uint8_t reason;
 	uint8_t tcp_flags;
 	uint8_t fragment;       /* FRAGMENT_* */

@@ -2,49 +2,12 @@
 
 #include "packet/segments.h"
 
-/* What becomes of the sum of words: the old one out, the new one in; not folded. */
-static inline uint32_t replace16(uint8_t *at, uint16_t value)
-{
-	uint16_t old;
-	memcpy(&old, at, sizeof old);
-	memcpy(at, &value, sizeof value);
-	return (uint32_t)(uint16_t)~old + value;
-}
-
-static inline uint32_t replace32(uint8_t *at, const uint8_t value[4])
-{
-	uint32_t old = ~raw32(at), new = raw32(value);
-	memcpy(at, &new, sizeof new);
-	return (old & 0xffff) + (old >> 16) + (new & 0xffff) + (new >> 16);
-}
-
-static inline uint32_t replace_addresses(uint8_t *ip, const struct rewrite *rewrite)
-{
-	uint32_t delta = 0;
-	if ((rewrite->set & REWRITE_SOURCE_ADDRESS) != 0)
-		delta += replace32(ip + 12, rewrite->source);
-	if ((rewrite->set & REWRITE_DESTINATION_ADDRESS) != 0)
-		delta += replace32(ip + 16, rewrite->destination);
-	checksum_apply(ip + 10, delta);
-	return delta;
-}
-
-static inline uint32_t replace_ports(uint8_t *l4, const struct rewrite *rewrite)
-{
-	uint32_t delta = 0;
-	if ((rewrite->set & REWRITE_SOURCE_PORT) != 0)
-		delta += replace16(l4, rewrite->source_port);
-	if ((rewrite->set & REWRITE_DESTINATION_PORT) != 0)
-		delta += replace16(l4 + 2, rewrite->destination_port);
-	return delta;
-}
-
 static void translate_echo(uint8_t *l4, const struct rewrite *rewrite, bool partial)
 {
 	bool source = (rewrite->set & REWRITE_SOURCE_PORT) != 0;
 	if (!source && (rewrite->set & REWRITE_DESTINATION_PORT) == 0)
 		return;
-	uint32_t delta = replace16(l4 + 4, source ? rewrite->source_port : rewrite->destination_port);
+	uint32_t delta = rewrite16(l4 + 4, source ? rewrite->source_port : rewrite->destination_port);
 	if (!partial)
 		checksum_apply_icmp(l4, delta);
 }
@@ -54,7 +17,7 @@ static inline void translate_l4(uint8_t *l4, uint32_t have, const struct tuple *
 				uint32_t addresses, bool partial)
 {
 	if (__builtin_expect(tuple->protocol == PROTOCOL_TCP, 1)) {
-		uint32_t delta = addresses + replace_ports(l4, rewrite);
+		uint32_t delta = addresses + rewrite_ports(l4, rewrite);
 		if (have < 18)
 			return;
 		if (partial)
@@ -62,7 +25,7 @@ static inline void translate_l4(uint8_t *l4, uint32_t have, const struct tuple *
 		else
 			checksum_apply(l4 + 16, delta);
 	} else if (tuple->protocol == PROTOCOL_UDP) {
-		uint32_t delta = addresses + replace_ports(l4, rewrite);
+		uint32_t delta = addresses + rewrite_ports(l4, rewrite);
 		if (partial)
 			checksum_apply_partial(l4 + 6, addresses);
 		else
@@ -74,7 +37,7 @@ static inline void translate_l4(uint8_t *l4, uint32_t have, const struct tuple *
 
 void translate4(uint8_t *ip, const struct tuple *tuple, const struct rewrite *rewrite, const struct offload *offload)
 {
-	uint32_t addresses = replace_addresses(ip, rewrite);
+	uint32_t addresses = rewrite_addresses(ip, rewrite);
 	/* A partial checksum elsewhere is that of a packet in a tunnel; the one here is complete then. */
 	bool partial = offload->needs_checksum != 0 && offload->checksum_start == tuple->l4_offset;
 	if (__builtin_expect(tuple->fragment != FRAGMENT_LATER, 1))
@@ -94,8 +57,8 @@ bool translate4_error(struct rte_mbuf *buffer, uint16_t ip_offset, const struct 
 	    parse_quoted(inner, have - head, &inside) != PARSE_OK || inside.family != 4)
 		return false;
 	uint32_t there = have - head < inside.ip_length ? have - head : inside.ip_length;
-	(void)replace_addresses(ip, outer);
-	uint32_t addresses = replace_addresses(inner, quoted);
+	(void)rewrite_addresses(ip, outer);
+	uint32_t addresses = rewrite_addresses(inner, quoted);
 	if (inside.fragment != FRAGMENT_LATER)
 		translate_l4(inner + inside.l4_offset, there - inside.l4_offset, &inside, quoted, addresses, false);
 	uint64_t sum = 0;

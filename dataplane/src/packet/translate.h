@@ -9,6 +9,7 @@
 #define FERRITE_PACKET_TRANSLATE_H
 
 #include "packet/buffer.h"
+#include "packet/checksum.h"
 #include "packet/parse.h"
 
 enum {
@@ -34,5 +35,52 @@ void translate4(uint8_t *ip, const struct tuple *tuple, const struct rewrite *re
  * is made anew over all segments. False, and nothing is changed: a fragment, or the quoted packet is damaged. */
 bool translate4_error(struct rte_mbuf *buffer, uint16_t ip_offset, const struct tuple *tuple,
 		      const struct rewrite *outer, const struct rewrite *quoted);
+
+/* What becomes of the sum of words: the old one out, the new one in; not folded. */
+static inline uint32_t rewrite16(uint8_t *at, uint16_t value)
+{
+	uint16_t old;
+	memcpy(&old, at, sizeof old);
+	memcpy(at, &value, sizeof value);
+	return (uint32_t)(uint16_t)~old + value;
+}
+
+static inline uint32_t rewrite32(uint8_t *at, const uint8_t value[4])
+{
+	uint32_t old = ~raw32(at), new = raw32(value);
+	memcpy(at, &new, sizeof new);
+	return (old & 0xffff) + (old >> 16) + (new & 0xffff) + (new >> 16);
+}
+
+static inline uint32_t rewrite_addresses(uint8_t *ip, const struct rewrite *rewrite)
+{
+	uint32_t delta = 0;
+	if ((rewrite->set & REWRITE_SOURCE_ADDRESS) != 0)
+		delta += rewrite32(ip + 12, rewrite->source);
+	if ((rewrite->set & REWRITE_DESTINATION_ADDRESS) != 0)
+		delta += rewrite32(ip + 16, rewrite->destination);
+	checksum_apply(ip + 10, delta);
+	return delta;
+}
+
+static inline uint32_t rewrite_ports(uint8_t *l4, const struct rewrite *rewrite)
+{
+	uint32_t delta = 0;
+	if ((rewrite->set & REWRITE_SOURCE_PORT) != 0)
+		delta += rewrite16(l4, rewrite->source_port);
+	if ((rewrite->set & REWRITE_DESTINATION_PORT) != 0)
+		delta += rewrite16(l4 + 2, rewrite->destination_port);
+	return delta;
+}
+
+/* As `translate4`, of a whole packet of TCP or UDP, with IP header of `l4 - ip` bytes and all checksums done. */
+static inline void translate4_plain(uint8_t *ip, uint8_t *l4, bool tcp, const struct rewrite *rewrite)
+{
+	uint32_t delta = rewrite_addresses(ip, rewrite) + rewrite_ports(l4, rewrite);
+	if (tcp)
+		checksum_apply(l4 + 16, delta);
+	else
+		checksum_apply_udp(l4 + 6, delta);
+}
 
 #endif

@@ -60,6 +60,10 @@ bool act_translate(struct ferrite_engine *engine, struct rte_mbuf *buffer, const
 {
 	struct tuple tuple;
 	packet_tuple(buffer, &tuple);
+	if (entry->translate == FLOW_REWRITE) {
+		translate4(packet_data(buffer) + packet_of(buffer)->ip_offset, &tuple, &entry->rewrite, &packet_of(buffer)->offload);
+		return true;
+	}
 	if (tuple.fragment != FRAGMENT_WHOLE) {
 		DROP(engine, drop_fragment, buffer);
 		return false;

@@ -16,7 +16,7 @@ struct tally {
 	unsigned encap, deliver, translate;
 };
 
-/* Translations that move the IP header. False: dropped. */
+/* Every other translation. False: dropped. */
 bool act_translate(struct ferrite_engine *engine, struct rte_mbuf *buffer, const struct flow_entry *entry);
 /* On to the endpoint of this host with this address: after what is in hand (engine/pipeline.c). */
 void act_near(struct ferrite_engine *engine, struct rte_mbuf *buffer, const uint8_t address[16]);
@@ -51,8 +51,16 @@ static inline void packet_tuple(const struct rte_mbuf *buffer, struct tuple *tup
 static inline void flow_renew(const struct flow_table *flows, struct flow_entry *entry, const struct packet *packet)
 {
 	entry->last = flows->now;
-	entry->packets++;
+	if (__builtin_expect(++entry->packets_low == 0, 0))
+		entry->packets_high++;
 	entry->bytes += packet->ip_length;
+}
+
+/* What translation adds to the length of a VM's packet. */
+static inline int act_growth(const struct packet *packet, const struct flow_entry *entry)
+{
+	return entry->translate == FLOW_TO4 ? (int)IPV4_LENGTH - (int)(packet->l4_offset - packet->ip_offset) :
+		entry->translate == FLOW_SERVE ? (int)IPV6_LENGTH - (int)IPV4_LENGTH : 0;
 }
 
 /* `sender`: the interface whose VM sent it; NULL: from the underlay. */
@@ -61,8 +69,9 @@ static inline void act(struct ferrite_engine *engine, struct interface *sender, 
 {
 	struct packet *packet = packet_of(buffer);
 	if (sender != NULL) {
-		int grows = entry->translate == FLOW_TO4 ? (int)IPV4_LENGTH - (int)(packet->l4_offset - packet->ip_offset) :
-			entry->translate == FLOW_SERVE ? (int)IPV6_LENGTH - (int)IPV4_LENGTH : 0;
+		int grows = 0;
+		if (__builtin_expect(entry->translate > FLOW_REWRITE, 0))
+			grows = act_growth(packet, entry);
 		if (maybe_too_big(engine, buffer, grows) && too_big(engine, sender->port, sender, buffer, grows > 0))
 			return;
 		if (__builtin_expect((entry->bits & FLOW_PUBLIC) != 0 && sender->metered, 0) &&
@@ -73,13 +82,13 @@ static inline void act(struct ferrite_engine *engine, struct interface *sender, 
 	}
 	if (entry->translate != 0) {
 		tally->translate++;
-		if (__builtin_expect(entry->translate == FLOW_REWRITE, 1)) {
-			struct tuple tuple;
-			packet_tuple(buffer, &tuple);
-			translate4(packet_data(buffer) + packet->ip_offset, &tuple, &entry->rewrite, &packet->offload);
-		} else if (!act_translate(engine, buffer, entry)) {
+		uint8_t *data = packet_data(buffer);
+		if (__builtin_expect(entry->translate == FLOW_REWRITE && packet->plain && packet->icmp == ICMP_NONE &&
+				     packet->offload.needs_checksum == 0, 1))
+			translate4_plain(data + packet->ip_offset, data + packet->l4_offset, packet->protocol == PROTOCOL_TCP,
+					 &entry->rewrite);
+		else if (!act_translate(engine, buffer, entry))
 			return;
-		}
 	}
 	uint8_t hop[16];
 	switch (entry->action) {
@@ -97,10 +106,10 @@ static inline void act(struct ferrite_engine *engine, struct interface *sender, 
 		route_hop(&engine->routes.entries[raw32(entry->target)], hop);
 		break;
 	case FLOW_HOP:
-		memcpy(hop, entry->target, 16);
+		memcpy(hop, entry->hop, 16);
 		break;
 	case FLOW_NEAR:
-		act_near(engine, buffer, entry->target);
+		act_near(engine, buffer, entry->hop);
 		return;
 	default:
 		act_plain(engine, buffer);

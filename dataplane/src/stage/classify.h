@@ -36,6 +36,43 @@ static inline bool classify_ip(struct rte_mbuf *buffer, uint32_t offset)
 	packet->fragment = tuple.fragment;
 	packet->icmp = tuple.icmp;
 	packet->family = tuple.family;
+	packet->plain = tuple.icmp != ICMP_ERROR && tuple.fragment == FRAGMENT_WHOLE;
+	return true;
+}
+
+/* What nearly every packet is: IPv4 without options or IPv6 without extension headers, TCP or UDP, whole, and nothing
+ * behind it. False: `classify_ip` has to look. The packet is `plain` then: its flow says all about it. */
+static inline bool classify_plain(struct rte_mbuf *buffer, struct packet *packet, const uint8_t *ip, uint32_t offset)
+{
+	uint32_t have = buffer->data_len - offset, all = buffer->pkt_len - offset, head, total;
+	uint8_t protocol;
+	if (__builtin_expect(ip[0] == 0x45 && have >= IPV4_LENGTH + UDP_LENGTH, 1)) {
+		protocol = ip[9];
+		total = load16(ip + 2);
+		head = IPV4_LENGTH;
+		if (__builtin_expect((load16(ip + 6) & 0x3fff) != 0, 0))
+			return false;
+		packet->family = 4;
+	} else if (have >= IPV6_LENGTH + UDP_LENGTH && ip[0] >> 4 == 6) {
+		protocol = ip[6];
+		total = IPV6_LENGTH + (uint32_t)load16(ip + 4);
+		head = IPV6_LENGTH;
+		packet->family = 6;
+	} else {
+		return false;
+	}
+	uint32_t need = head + (protocol == PROTOCOL_TCP ? (uint32_t)TCP_LENGTH : (uint32_t)UDP_LENGTH);
+	if (__builtin_expect((protocol != PROTOCOL_TCP && protocol != PROTOCOL_UDP) || total != all || total < need ||
+			     have < need || total > UINT16_MAX, 0))
+		return false;
+	packet->protocol = protocol;
+	packet->ports = raw32(ip + head);
+	packet->ip_length = (uint16_t)total;
+	packet->l4_offset = (uint16_t)(offset + head);
+	packet->tcp_flags = protocol == PROTOCOL_TCP ? ip[head + 13] : 0;
+	packet->fragment = FRAGMENT_WHOLE;
+	packet->icmp = ICMP_NONE;
+	packet->plain = 1;
 	return true;
 }
 
@@ -54,7 +91,7 @@ static inline void classify(struct ferrite_engine *engine, const struct interfac
 {
 	struct packet *packet = packet_of(buffer);
 	const uint8_t *data = packet_data(buffer);
-	packet->family = 0;
+	packet->plain = 0;
 	packet->hash = 0;
 	packet->reason = CLASSIFY_MALFORMED;
 	packet->interface = interface->index;
@@ -62,15 +99,21 @@ static inline void classify(struct ferrite_engine *engine, const struct interfac
 	packet->endpoint = 0;
 	packet->passed = 0;
 	packet->ip_offset = ETHERNET_LENGTH;
+	packet->family = 0;
 	if (__builtin_expect(buffer->data_len < ETHERNET_LENGTH + 1, 0))
 		return;
-	packet->direct = (data[0] & 1) == 0 && interface->guest_known && raw32(data + 6) == raw32(interface->frame) &&
+	bool direct = (data[0] & 1) == 0 && interface->guest_known && raw32(data + 6) == raw32(interface->frame) &&
 		load16(data + 10) == load16(interface->frame + 4);
 	uint16_t type = load16(data + 12);
 	uint8_t version = data[ETHERNET_LENGTH] >> 4;
 	if (__builtin_expect((type == ETHERTYPE_IPV4 && version == 4) || (type == ETHERTYPE_IPV6 && version == 6), 1)) {
-		if (__builtin_expect(classify_ip(buffer, ETHERNET_LENGTH), 1))
-			classify_key(engine, buffer, FLOW_FROM_VM, interface->index);
+		if (__builtin_expect(!classify_plain(buffer, packet, data + ETHERNET_LENGTH, ETHERNET_LENGTH), 0)) {
+			packet->family = 0;
+			if (!classify_ip(buffer, ETHERNET_LENGTH))
+				return;
+		}
+		packet->plain = packet->plain && direct;
+		classify_key(engine, buffer, FLOW_FROM_VM, interface->index);
 	} else if (type != ETHERTYPE_IPV4 && type != ETHERTYPE_IPV6) {
 		packet->reason = CLASSIFY_OTHER;
 	}

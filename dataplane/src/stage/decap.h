@@ -53,7 +53,7 @@ static inline bool decap(struct ferrite_engine *engine, struct rte_mbuf *buffer)
 	if (__builtin_expect(IPV6_LENGTH + total != buffer->pkt_len, 0) &&
 	    (packet->offload.needs_checksum || !classify_trim(buffer, IPV6_LENGTH + total)))
 		return decap_refuse(engine, buffer, COUNTER_drop_outer_malformed);
-	if (__builtin_expect(!classify_ip(buffer, IPV6_LENGTH), 0))
+	if (__builtin_expect(!classify_plain(buffer, packet, inner, IPV6_LENGTH) && !classify_ip(buffer, IPV6_LENGTH), 0))
 		return decap_refuse(engine, buffer, COUNTER_drop_malformed);
 	uint32_t place = endpoint_find(&engine->endpoints, outer->destination);
 	if (__builtin_expect(place == 0, 0))

@@ -47,7 +47,7 @@ static void fill(struct ferrite_engine *engine, struct ferrite_flow_event *event
 		.time_ms = engine->now_ms, .reason = (uint8_t)reason, .interface = balanced ? 0 : original->owner,
 		.balancer = (original->bits & FLOW_BALANCED) != 0 ? original->balancer : 0, .rule = original->rule,
 		.from_vm = flow_kind(original->context) == FLOW_FROM_VM, .began_ms = engine->now_ms - (uint32_t)((uint32_t)engine->now_ms - original->began),
-		.packets = {original->packets, reply != NULL ? reply->packets : 0},
+		.packets = {flow_packets(original), reply != NULL ? flow_packets(reply) : 0},
 		.bytes = {original->bytes, reply != NULL ? reply->bytes : 0},
 	};
 	const struct balancer *balancer = balanced ? engine->balancers[original->owner - OWNER_BALANCER] : NULL;

@@ -489,10 +489,10 @@ struct flow_entry *plan_begin(struct ferrite_engine *engine, struct plan *plan)
 	entry->action = plan->action;
 	entry->bits = plan->bits;
 	entry->translate = plan->translate;
-	memcpy(entry->target, plan->target, 16);
+	flow_aim(entry, plan->target);
 	entry->mapping = plan->mapping;
 	entry->rule = plan->rule;
-	entry->balancer = plan->balancer;
+	entry->balancer = (uint16_t)plan->balancer;
 	entry->source = plan->source;
 	if (plan->translate == 0 && plan->first.family == 4) {
 		rewrite_of(&plan->first, &plan->now, &entry->rewrite);

@@ -67,13 +67,12 @@ static bool translation_stands(const struct flow_entry *original, const struct i
 
 static bool target_stands(const struct balancer *balancer, const struct flow_entry *original)
 {
-	return balancer->set != NULL && balancer_has(balancer->set, original->target);
+	return balancer->set != NULL && balancer_has(balancer->set, original->hop);
 }
 
 static enum counter set_deliver(struct flow_entry *entry, uint32_t interface)
 {
 	entry->action = FLOW_DELIVER;
-	memset(entry->target, 0, 16);
 	memcpy(entry->target, &interface, sizeof interface);
 	return NO_DROP;
 }
@@ -124,11 +123,11 @@ static enum counter complete(struct ferrite_engine *engine, struct flow_entry *e
 		if (way.endpoint == 0)
 			return COUNTER_drop_route_miss;
 		entry->action = FLOW_NEAR;
-		memcpy(entry->target, engine->endpoints.places[way.endpoint].underlay, 16);
+		flow_aim(entry, engine->endpoints.places[way.endpoint].underlay);
 		return NO_DROP;
 	case WAY_FAR:
 		entry->action = way.action;
-		memcpy(entry->target, way.target, 16);
+		flow_aim(entry, way.target);
 		return engine->uplinks.count > 0 ? NO_DROP : COUNTER_drop_no_uplink;
 	default:
 		return COUNTER_drop_route_miss;
@@ -177,10 +176,10 @@ unsigned refresh(struct ferrite_engine *engine, struct flow_entry *entry, bool e
 	if (*reason != NO_DROP)
 		return REFRESH_DROP;
 	/* What an error may pass, others may not; and it is no packet of its direction. */
-	if (!error || ((original->bits & FLOW_BALANCED) == 0 && entry->packets > 0))
+	if (!error || ((original->bits & FLOW_BALANCED) == 0 && flow_packets(entry) > 0))
 		entry->epoch = epoch_of(engine, base, entry);
 	/* Packets in both directions: others than TCP live longer from now on. */
-	if (!error && entry != original && entry->packets == 0 && peer != NULL && (uint8_t)entry->context != PROTOCOL_TCP)
+	if (!error && entry != original && flow_packets(entry) == 0 && peer != NULL && (uint8_t)entry->context != PROTOCOL_TCP)
 		entry->state = peer->state = FLOW_BOTH;
 	STEP(engine, .stage = FERRITE_STEP_FLOW, .decision = 2, .reference = flow_place(&engine->flows, original));
 	return REFRESH_FRESH;

@@ -57,6 +57,13 @@ static uint16_t *tag_at(struct flow_table *table, uint32_t index)
 	return &table->buckets[index / 8].tags[index % 8];
 }
 
+/* Who has fetched the entry ahead asks for nothing but its key. */
+static void forget(struct flow_table *table, uint32_t index)
+{
+	*tag_at(table, index) = 0;
+	table->entries[index].context = FLOW_NO_CONTEXT;
+}
+
 void flow_end(struct flow_table *table, uint32_t index, unsigned reason)
 {
 	struct flow_entry *original = flow_original(table, &table->entries[index]);
@@ -66,8 +73,8 @@ void flow_end(struct flow_table *table, uint32_t index, unsigned reason)
 		table->owners_used--;
 	table->count--;
 	if (original->peer != FLOW_NONE)
-		*tag_at(table, original->peer) = 0;
-	*tag_at(table, flow_place(table, original)) = 0;
+		forget(table, original->peer);
+	forget(table, flow_place(table, original));
 }
 
 static unsigned end_reason(const struct flow_entry *entry)
@@ -159,7 +166,7 @@ uint32_t flow_begin(struct flow_table *table, const struct flow_key *original, c
 	if (reply != NULL) {
 		second = slot_for(table, reply->hash, first, owner);
 		if (second == FLOW_NONE) {
-			*tag_at(table, first) = 0;
+			forget(table, first);
 			table->refused++;
 			return FLOW_NONE;
 		}

@@ -1,10 +1,10 @@
 /* Flows: what was decided for a tuple that came from somewhere, found again in one lookup.
  *
  * A set-associative table: buckets of eight 16-bit tags (16 bytes), two buckets to choose from per key, and one entry of
- * 128 bytes per tag at a fixed place, so that a lookup touches one bucket and the two lines of one entry, all of which
+ * 128 bytes per tag at a fixed place, so that a lookup touches one bucket and one or two lines of one entry, all of which
  * can be fetched ahead. Both directions of a connection are entries of their own, linked by `peer`; what belongs to the
- * connection as a whole (owner, mapping, rule, times) stands in the original one. The first line is what a packet needs
- * to be judged and sent, the second what it changes.
+ * connection as a whole (owner, mapping, rule, times) stands in the original one. The first line is all that an IPv4
+ * packet needs to be found, judged, translated, sent and counted; IPv6 has the rest of its addresses in the second.
  *
  * An entry holds a finished decision and the epoch under which it was made; see stage/refresh.c. Nothing in here
  * knows what a decision means: who ends a flow (NAT mappings, events) is told by `ended`.
@@ -15,6 +15,7 @@
 #define FERRITE_TABLE_FLOW_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "packet/headers.h"
 #include "packet/mix.h"
@@ -39,10 +40,10 @@ enum {
 
 	/* What is done, and what `target` says. */
 	FLOW_ROUTE = 1,   /* encapsulation; index of the route entry, whose next hop it takes */
-	FLOW_HOP = 2,     /* encapsulation; the next hop, 16 bytes */
+	FLOW_HOP = 2,     /* encapsulation; the next hop is `hop` */
 	FLOW_DELIVER = 3, /* interface index */
 	FLOW_PLAIN = 4,   /* by the uplink without encapsulation: to a virtual service */
-	FLOW_NEAR = 5,    /* on to an endpoint of this host, as if it had arrived there; its address, 16 bytes */
+	FLOW_NEAR = 5,    /* on to an endpoint of this host, as if it had arrived there; its address is `hop` */
 
 	/* Translation. */
 	FLOW_REWRITE = 1, /* IPv4, by `rewrite` */
@@ -67,6 +68,7 @@ enum {
 	TCP_SHOWN = TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK,
 };
 #define FLOW_NONE UINT32_MAX
+#define FLOW_NO_CONTEXT UINT32_MAX /* no packet's: of an entry that ended */
 
 struct flow_bucket {
 	uint16_t tags[8]; /* 0: empty */
@@ -75,29 +77,32 @@ struct flow_bucket {
 struct flow_entry {
 	uint32_t context;
 	uint32_t ports;
-	uint8_t addresses[32]; /* IPv4: source in [0..3], destination in [4..7], the rest zero */
 	uint32_t epoch;
+	uint32_t last;         /* of this direction, milliseconds of flow_table.now */
+	uint8_t target[4];     /* a number, or see `hop` */
+	uint32_t source;       /* endpoint whose address is the outer source */
+	uint64_t bytes;
+	uint32_t packets_low;  /* flow_packets */
 	uint8_t action;
 	uint8_t translate;
 	uint8_t bits;
 	uint8_t shown;         /* TCP flags, of this direction; ICMP: type of the first packet */
-	uint8_t target[16];
-	/* Second line. */
-	struct rewrite rewrite;
 	uint8_t state;         /* the same in both directions */
 	uint8_t icmp_code;     /* of the first packet */
+	struct rewrite rewrite;
+	uint8_t addresses[32]; /* IPv4: source in [0..3], destination in [4..7], the rest zero and in the second line */
 	uint32_t peer;         /* FLOW_NONE: no reply direction */
-	uint32_t last;         /* of this direction, milliseconds of flow_table.now */
-	uint64_t packets, bytes;
 	/* Of the original direction. */
 	uint32_t owner;        /* who is charged */
 	uint32_t mapping;      /* NAT's; 0: none, or shared */
 	uint32_t rule;         /* tag of the rule that let it pass */
-	uint32_t balancer;
 	uint32_t began;
-	uint32_t source;       /* endpoint whose address is the outer source */
+	uint16_t balancer;
+	uint16_t packets_high;
+	uint8_t hop[16];       /* FLOW_HOP, FLOW_NEAR */
 } __attribute__((aligned(64)));
 _Static_assert(sizeof(struct flow_entry) == 128, "two cache lines");
+_Static_assert(offsetof(struct flow_entry, addresses) == 56, "IPv4 addresses are in the first line");
 
 /* What is looked up. */
 struct flow_key {
@@ -204,26 +209,21 @@ static inline uint32_t flow_place(const struct flow_table *table, const struct f
 	return (uint32_t)(entry - table->entries);
 }
 
-/* Fetches what a lookup of the hash will want, once its primary bucket is here. */
-static inline void flow_prefetch(const struct flow_table *table, uint64_t hash)
+/* The first entry with the hash's tag in its primary bucket, which should be here; some other one of the bucket where
+ * there is none. */
+static inline struct flow_entry *flow_candidate(const struct flow_table *table, uint64_t hash)
 {
 	uint32_t bucket = flow_primary(table, hash);
 	uint32_t mask = tags_match(table->buckets[bucket].tags, flow_tag(hash));
-	if (__builtin_expect(mask == 0, 0)) {
-		__builtin_prefetch(&table->buckets[flow_secondary(table, hash)]);
-		return;
-	}
-	const char *entry = (const char *)&table->entries[(size_t)bucket * 8 + tags_first(mask)];
-	__builtin_prefetch(entry);
-	__builtin_prefetch(entry + 64, 1);
+	return &table->entries[(size_t)bucket * 8 + tags_first(mask | 1u << 15)];
 }
 
-/* The first entry with the hash's tag in its primary bucket; NULL: none. */
-static inline const struct flow_entry *flow_candidate(const struct flow_table *table, uint64_t hash)
+/* Fetches it. */
+static inline void flow_prefetch(const struct flow_entry *entry, bool wide)
 {
-	uint32_t bucket = flow_primary(table, hash);
-	uint32_t mask = tags_match(table->buckets[bucket].tags, flow_tag(hash));
-	return mask == 0 ? NULL : &table->entries[(size_t)bucket * 8 + tags_first(mask)];
+	__builtin_prefetch(entry, 1);
+	if (wide)
+		__builtin_prefetch((const char *)entry + 64);
 }
 
 static inline bool flow_equal(const struct flow_entry *entry, uint32_t context, uint32_t ports,
@@ -266,6 +266,17 @@ static inline struct flow_entry *flow_peer(const struct flow_table *table, const
 static inline struct flow_entry *flow_original(const struct flow_table *table, struct flow_entry *entry)
 {
 	return (entry->bits & FLOW_REPLY) != 0 ? &table->entries[entry->peer] : entry;
+}
+
+static inline uint64_t flow_packets(const struct flow_entry *entry)
+{
+	return (uint64_t)entry->packets_high << 32 | entry->packets_low;
+}
+
+static inline void flow_aim(struct flow_entry *entry, const uint8_t target[16])
+{
+	memcpy(entry->target, target, 4);
+	memcpy(entry->hop, target, 16);
 }
 
 /* The flags that a packet shows, as directions remember them. */
