@@ -151,6 +151,21 @@ static bool reserve(struct control_firewall_record *firewall)
 	return true;
 }
 
+/* No two rules of any interface have one. What was restored comes with its own, so the first looks at all of them. */
+static uint32_t next_tag(struct control *control, struct control_firewall_record *firewall)
+{
+	for (uint32_t at = 0; control->last_tag == 0 && at < control->ports.used; ++at) {
+		const struct control_interface_record *record = control->ports.ports[at].interface;
+
+		if (record != NULL && record->firewall.last_tag > control->last_restored_tag)
+			control->last_restored_tag = record->firewall.last_tag;
+	}
+	if (control->last_tag < control->last_restored_tag)
+		control->last_tag = control->last_restored_tag;
+	firewall->last_tag = ++control->last_tag;
+	return firewall->last_tag;
+}
+
 enum control_status control_rule_create(struct control *control, const char *interface,
 					const struct control_rule *wanted)
 {
@@ -168,7 +183,7 @@ enum control_status control_rule_create(struct control *control, const char *int
 		return CONTROL_OUT_OF_MEMORY;
 	before = digest_of(control, record);
 	firewall->rules[firewall->count] = *wanted;
-	firewall->rules[firewall->count++].tag = ++firewall->last_tag;
+	firewall->rules[firewall->count++].tag = next_tag(control, firewall);
 	status = tell(control, record->index, firewall);
 	if (status != CONTROL_SUCCESS) {
 		firewall->count--;
@@ -258,7 +273,8 @@ static enum control_status ids_differ(const struct control_rule *rules, unsigned
 }
 
 /* Rules that stay as they were keep their counters. */
-static void take_tags(const struct control_firewall_record *from, struct control_firewall_record *to)
+static void take_tags(struct control *control, const struct control_firewall_record *from,
+		      struct control_firewall_record *to)
 {
 	to->last_tag = from->last_tag;
 	for (uint32_t i = 0; i < to->count; ++i) {
@@ -266,7 +282,7 @@ static void take_tags(const struct control_firewall_record *from, struct control
 			i < from->count && strcmp(from->rules[i].id, to->rules[i].id) == 0 ? &from->rules[i] : NULL;
 		const struct control_rule *old = at_its_place != NULL ? at_its_place : find(from, to->rules[i].id);
 
-		to->rules[i].tag = old != NULL ? old->tag : ++to->last_tag;
+		to->rules[i].tag = old != NULL ? old->tag : next_tag(control, to);
 	}
 }
 
@@ -295,7 +311,7 @@ enum control_status control_firewall_put(struct control *control, const struct c
 		return CONTROL_OUT_OF_MEMORY;
 	if (next.count > 0)
 		memcpy(next.rules, wanted->rules, next.count * sizeof *next.rules);
-	take_tags(&record->firewall, &next);
+	take_tags(control, &record->firewall, &next);
 	status = tell(control, record->index, &next);
 	if (status != CONTROL_SUCCESS) {
 		free(next.rules);

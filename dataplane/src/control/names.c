@@ -40,14 +40,23 @@ void control_point_each(const struct control *control,
 	}
 }
 
-const char *control_rule_name(const struct control *control, const char *interface, uint32_t tag)
+static const char *rule_of(const struct control_interface_record *record, uint32_t tag)
 {
-	const struct control_interface_record *record = control_interface_record_find(control, interface);
-
 	for (uint32_t i = 0; record != NULL && i < record->firewall.count; ++i)
 		if (record->firewall.rules[i].tag == tag)
 			return record->firewall.rules[i].id;
 	return NULL;
+}
+
+const char *control_rule_name(const struct control *control, const char *interface, uint32_t tag)
+{
+	const char *name =
+		interface != NULL ? rule_of(control_interface_record_find(control, interface), tag) : NULL;
+
+	for (uint32_t i = 0; name == NULL && i < control->ports.used; ++i)
+		if (control->ports.ports[i].handle != 0)
+			name = rule_of(control->ports.ports[i].interface, tag);
+	return name;
 }
 
 const char *control_balancer_name(const struct control *control, uint32_t index)

@@ -21,7 +21,7 @@ bool control_point_find(const struct control *control, const char *name, struct 
 /* Every port that is there, in order. */
 void control_point_each(const struct control *control,
 			void (*visit)(void *context, const struct control_point *point), void *context);
-/* Id of the rule with a tag; NULL: there is none. */
+/* Id of the rule with a tag; NULL: there is none. `interface` (may be NULL): where it is looked for first. */
 const char *control_rule_name(const struct control *control, const char *interface, uint32_t tag);
 /* Id of the load balancer with an index in the engine; NULL: there is none. */
 const char *control_balancer_name(const struct control *control, uint32_t index);

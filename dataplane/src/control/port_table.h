@@ -22,7 +22,7 @@ struct control_firewall_record {
 	enum ferrite_firewall_default ingress, egress;
 	struct control_rule *rules; /* by age */
 	uint32_t count, capacity;
-	uint32_t last_tag;
+	uint32_t last_tag; /* that a rule of it was given */
 };
 
 struct control_interface_record {

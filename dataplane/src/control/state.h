@@ -32,6 +32,7 @@ struct control {
 	uint32_t routes; /* non-local */
 	uint32_t endpoints; /* of FERRITE_MAX_ENDPOINTS */
 	uint32_t vips, nats, neighbor_nats, rules, targets;
+	uint32_t last_tag, last_restored_tag; /* of a rule; no two of any interface have one */
 	uint32_t prefixes[2]; /* load balancer prefixes, alias prefixes */
 	unsigned uplink_count;
 	char uplinks[FERRITE_MAX_UPLINKS][CONTROL_DEVICE_NAME];

@@ -39,8 +39,7 @@ const std::string &FlowNames::rule(const struct control *control, std::uint32_t 
 {
 	if (tag == 0)
 		return none;
-	std::string key = interface(index) + "/" + std::to_string(tag);
-	auto found = rules.find(key);
+	auto found = rules.find(tag);
 
 	if (found != rules.end())
 		return found->second;
@@ -50,7 +49,7 @@ const std::string &FlowNames::rule(const struct control *control, std::uint32_t 
 		return none;
 	if (rules.size() >= max_rules)
 		rules.clear();
-	return rules[std::move(key)] = now;
+	return rules[tag] = now;
 }
 
 } // namespace ferrite

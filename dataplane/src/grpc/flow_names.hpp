@@ -28,7 +28,7 @@ private:
 	const std::string none;
 	std::unordered_map<std::uint32_t, std::string> interfaces;
 	std::unordered_map<std::uint32_t, std::string> balancers;
-	std::unordered_map<std::string, std::string> rules;
+	std::unordered_map<std::uint32_t, std::string> rules;
 };
 
 } // namespace ferrite

@@ -1,6 +1,8 @@
 #include "observe_service.hpp"
 
 #include "capture_stream.hpp"
+#include "flow_list.hpp"
+#include "live_stream.hpp"
 #include "trace.hpp"
 
 namespace ferrite {
@@ -9,6 +11,10 @@ using dataplane::v1::CaptureRequest;
 using dataplane::v1::CaptureResponse;
 using dataplane::v1::FlowsRequest;
 using dataplane::v1::FlowsResponse;
+using dataplane::v1::ListFlowsRequest;
+using dataplane::v1::ListFlowsResponse;
+using dataplane::v1::TraceLiveRequest;
+using dataplane::v1::TraceLiveResponse;
 using dataplane::v1::TraceRequest;
 using dataplane::v1::TraceResponse;
 
@@ -45,6 +51,18 @@ grpc::ServerUnaryReactor *ObserveService::Trace(grpc::CallbackServerContext *cal
 grpc::ServerWriteReactor<FlowsResponse> *ObserveService::Flows(grpc::CallbackServerContext *, const FlowsRequest *request)
 {
 	return flows.listen(*request);
+}
+
+grpc::ServerWriteReactor<TraceLiveResponse> *ObserveService::TraceLive(grpc::CallbackServerContext *,
+								       const TraceLiveRequest *request)
+{
+	return live_stream(shared, slow, live_traces, max_live_traces, *request);
+}
+
+grpc::ServerWriteReactor<ListFlowsResponse> *ObserveService::ListFlows(grpc::CallbackServerContext *,
+								       const ListFlowsRequest *request)
+{
+	return flow_list(shared, flow_lists, max_flow_lists, *request);
 }
 
 } // namespace ferrite

@@ -27,6 +27,10 @@ public:
 	Capture(grpc::CallbackServerContext *call, const dataplane::v1::CaptureRequest *request) override;
 	grpc::ServerUnaryReactor *Trace(grpc::CallbackServerContext *call, const dataplane::v1::TraceRequest *request,
 					dataplane::v1::TraceResponse *response) override;
+	grpc::ServerWriteReactor<dataplane::v1::TraceLiveResponse> *
+	TraceLive(grpc::CallbackServerContext *call, const dataplane::v1::TraceLiveRequest *request) override;
+	grpc::ServerWriteReactor<dataplane::v1::ListFlowsResponse> *
+	ListFlows(grpc::CallbackServerContext *call, const dataplane::v1::ListFlowsRequest *request) override;
 	grpc::ServerWriteReactor<dataplane::v1::FlowsResponse> *
 	Flows(grpc::CallbackServerContext *call, const dataplane::v1::FlowsRequest *request) override;
 

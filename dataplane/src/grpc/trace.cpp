@@ -46,8 +46,11 @@ std::string prefix_text(const ferrite_route_key &key)
 /* One step into words; `names` has been refreshed. */
 class Words {
 public:
-	Words(const struct control *control, FlowNames &names, const ferrite_trace_step &step, TraceStep &out)
-		: control(control), names(names), step(step), out(out), interface(names.interface(step.interface))
+	/* `vni_before`: of the interface that was named last. */
+	Words(const struct control *control, FlowNames &names, const ferrite_trace_step &step, std::uint32_t vni_before,
+	      TraceStep &out)
+		: control(control), names(names), step(step), out(out), interface(names.interface(step.interface)),
+		  vni_before(vni_before)
 	{
 	}
 
@@ -117,8 +120,24 @@ private:
 						    "belongs to a flow that is decided anew", "begins a flow",
 						    "its flow ended"};
 
-		if (step.decision < std::size(texts))
-			say(decisions[step.decision], texts[step.decision]);
+		if (step.decision >= std::size(texts))
+			return say("?", "?");
+		const std::string rule = step.decision == 0 ? "" : names.rule(control, step.interface, step.reference);
+		std::string text = texts[step.decision];
+
+		out.set_rule(rule);
+		if (step.decision == 1 || step.decision == 2) {
+			text += of_interface();
+			if (!rule.empty())
+				text += ", which rule " + rule + " let pass";
+			if (!is_zero(step.address)) {
+				out.set_address(either_text(step.address));
+				out.set_port(step.port);
+				text += "; its originator appears as " + either_text(step.address) +
+					(step.port != 0 ? " port " + std::to_string(step.port) : "");
+			}
+		}
+		say(decisions[step.decision], text);
 	}
 
 	void firewall()
@@ -140,7 +159,7 @@ private:
 	void route()
 	{
 		if (step.decision == 0)
-			return say("none", "no route in VNI " + std::to_string(step.prefix.vni));
+			return say("none", "no route in VNI " + std::to_string(vni_before));
 		std::string prefix = prefix_text(step.prefix), vni = std::to_string(step.prefix.vni);
 
 		out.set_route(vni + " " + prefix);
@@ -210,6 +229,7 @@ private:
 	const ferrite_trace_step &step;
 	TraceStep &out;
 	const std::string interface;
+	const std::uint32_t vni_before;
 };
 
 /* The packet that the request means. */
@@ -237,11 +257,15 @@ void write_trace(const struct control *control, const ferrite_trace_result &resu
 {
 	FlowNames names;
 
+	std::uint32_t vni = 0;
+
 	names.refresh(control);
 	for (unsigned i = 0; i < result.step_count; ++i) {
 		TraceStep *step = out.add_steps();
 
-		Words(control, names, result.steps[i], *step).write();
+		Words(control, names, result.steps[i], vni, *step).write();
+		if (const control_interface *interface = control_interface_find(control, step->interface().c_str()))
+			vni = interface->spec.vni;
 		if (result.steps[i].stage == FERRITE_STEP_DROP)
 			out.set_drop(step->decision());
 	}
