@@ -109,8 +109,8 @@ static void fill(const struct shape *shape)
 static void measure_nat64(const char *name, uint8_t protocol, unsigned windows)
 {
 	struct rte_mbuf *pieces[PIECES];
-	const struct nat64_side4 four = {.source = {198, 51, 100, 7}, .destination = {192, 0, 2, 1}, .source_port = 0x1234};
-	const struct nat64_side6 six = {.source = {0x20, 1}, .destination = {0, 0x64, 0xff, 0x9b}, .source_port = 0x4321};
+	const struct nat64_side4 four = {.set = REWRITE_SOURCE_PORT, .source = {198, 51, 100, 7}, .destination = {192, 0, 2, 1}, .source_port = 0x1234};
+	const struct nat64_side6 six = {.set = REWRITE_SOURCE_PORT, .source = {0x20, 1}, .destination = {0, 0x64, 0xff, 0x9b}, .source_port = 0x4321};
 	struct shape shape = {.family = 6, .protocol = protocol, .icmp_type = 128, .payload = 64};
 	fill(&shape);
 	for (unsigned i = 0; i < PIECES; i++)

@@ -78,7 +78,7 @@ const rewriteBytes = (rewrite: Rewrite): Bytes =>
     put16(rewrite.destinationPort ?? 0),
   )
 
-const somePort = (dice: Dice): number => 1 + dice.below(65_535)
+const somePort = (dice: Dice): number => (dice.oneIn(8) ? 0 : dice.below(65_536))
 
 /** One side changes, as in a flow; or nothing. */
 const someRewrite = (dice: Dice): Rewrite => {
@@ -95,6 +95,7 @@ const someRewrite = (dice: Dice): Rewrite => {
 
 const sideBytes = (side: Side): Bytes =>
   concat(
+    [(side.sourcePort === undefined ? 0 : 4) | (side.destinationPort === undefined ? 0 : 8)],
     bytesOf(side.source),
     bytesOf(side.destination),
     put16(side.sourcePort ?? 0),
@@ -104,7 +105,8 @@ const sideBytes = (side: Side): Bytes =>
 const someSide = (dice: Dice, pool: ReadonlyArray<string>): Side => ({
   source: dice.pick(pool),
   destination: dice.pick(pool),
-  ...(dice.oneIn(2) ? { sourcePort: somePort(dice) } : { destinationPort: somePort(dice) }),
+  ...(dice.oneIn(2) ? { sourcePort: somePort(dice) } : {}),
+  ...(dice.oneIn(2) ? { destinationPort: somePort(dice) } : {}),
 })
 
 const letter = (text: string): Bytes => Uint8Array.of(text.charCodeAt(0))

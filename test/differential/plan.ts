@@ -369,7 +369,7 @@ const addNat = (plan: Plan, dice: Dice): Step | undefined => {
 }
 
 const range = (dice: Dice): readonly [number, number] => {
-  const min = dice.pick([1, 1, 1000, 1001, 1004, 2000, 30000, 65532])
+  const min = dice.pick([0, 1, 1000, 1001, 1004, 2000, 30000, 65532])
   return [min, Math.min(dice.pick([65535, 65536]), min + dice.pick([1, 1, 2, 3, 4, 16, 1000, 30000]))]
 }
 

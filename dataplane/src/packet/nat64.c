@@ -14,21 +14,23 @@ enum {
 
 /* Either kind of side. */
 struct side {
-	uint8_t family;
+	uint8_t family, set;
 	uint8_t addresses[32]; /* as in a tuple */
 	uint16_t source_port, destination_port;
 };
 
 static void side_of4(struct side *side, const struct nat64_side4 *from)
 {
-	*side = (struct side){.family = 4, .source_port = from->source_port, .destination_port = from->destination_port};
+	*side = (struct side){.family = 4, .set = from->set, .source_port = from->source_port,
+			       .destination_port = from->destination_port};
 	memcpy(side->addresses, from->source, 4);
 	memcpy(side->addresses + 4, from->destination, 4);
 }
 
 static void side_of6(struct side *side, const struct nat64_side6 *from)
 {
-	*side = (struct side){.family = 6, .source_port = from->source_port, .destination_port = from->destination_port};
+	*side = (struct side){.family = 6, .set = from->set, .source_port = from->source_port,
+			       .destination_port = from->destination_port};
 	memcpy(side->addresses, from->source, 16);
 	memcpy(side->addresses + 16, from->destination, 16);
 }
@@ -81,19 +83,19 @@ static uint8_t echo_type(uint8_t type)
 /* The changed words of an echo's header. */
 static uint32_t change_echo(uint8_t *l4, const struct side *side)
 {
-	uint16_t id = side->source_port != 0 ? side->source_port : side->destination_port, word;
+	uint16_t id = (side->set & REWRITE_SOURCE_PORT) != 0 ? side->source_port : side->destination_port, word;
 	const uint8_t head[2] = {echo_type(l4[0]), l4[1]};
 	memcpy(&word, head, sizeof word);
 	uint32_t delta = replace16(l4, word);
-	return id == 0 ? delta : delta + replace16(l4 + 4, id);
+	return (side->set & (REWRITE_SOURCE_PORT | REWRITE_DESTINATION_PORT)) == 0 ? delta : delta + replace16(l4 + 4, id);
 }
 
 static uint32_t change_ports(uint8_t *l4, const struct side *side)
 {
 	uint32_t delta = 0;
-	if (side->source_port != 0)
+	if ((side->set & REWRITE_SOURCE_PORT) != 0)
 		delta += replace16(l4, side->source_port);
-	if (side->destination_port != 0)
+	if ((side->set & REWRITE_DESTINATION_PORT) != 0)
 		delta += replace16(l4 + 2, side->destination_port);
 	return delta;
 }
@@ -426,7 +428,8 @@ static const uint8_t *quoted_header(const struct rte_mbuf *buffer, uint16_t ip_o
 bool nat64_to4(struct rte_mbuf *buffer, uint16_t ip_offset, struct tuple *tuple, const uint8_t source[4],
 	       const uint8_t destination[4], uint16_t new_source_port)
 {
-	struct nat64_side4 side = {.source_port = new_source_port}, quoted = {.destination_port = new_source_port};
+	struct nat64_side4 side = {.set = REWRITE_SOURCE_PORT, .source_port = new_source_port};
+	struct nat64_side4 quoted = {.set = REWRITE_DESTINATION_PORT, .destination_port = new_source_port};
 	const uint8_t *inner = quoted_header(buffer, ip_offset, tuple);
 	memcpy(side.source, source, 4);
 	memcpy(side.destination, destination, 4);
@@ -439,7 +442,8 @@ bool nat64_to4(struct rte_mbuf *buffer, uint16_t ip_offset, struct tuple *tuple,
 bool nat64_to6(struct rte_mbuf *buffer, uint16_t ip_offset, struct tuple *tuple, const uint8_t source[16],
 	       const uint8_t destination[16], uint16_t new_destination_port)
 {
-	struct nat64_side6 side = {.destination_port = new_destination_port}, quoted = {.source_port = new_destination_port};
+	struct nat64_side6 side = {.set = REWRITE_DESTINATION_PORT, .destination_port = new_destination_port};
+	struct nat64_side6 quoted = {.set = REWRITE_SOURCE_PORT, .source_port = new_destination_port};
 	const uint8_t *inner = quoted_header(buffer, ip_offset, tuple);
 	memcpy(side.source, source, 16);
 	memcpy(side.destination, destination, 16);

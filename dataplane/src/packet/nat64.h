@@ -16,14 +16,18 @@
 
 #include "packet/buffer.h"
 #include "packet/parse.h"
+#include "packet/translate.h"
 
-/* What a packet becomes; ports as in the packet, 0: keep. Echo: its identifier is the one that is not 0. */
+/* What a packet becomes. Ports as in the packet, those whose bit is in `set` (REWRITE_SOURCE_PORT, REWRITE_DESTINATION_PORT):
+ * 0 is a port like others. Echo: its identifier is the one that is set. */
 struct nat64_side4 {
+	uint8_t set;
 	uint8_t source[4], destination[4];
 	uint16_t source_port, destination_port;
 };
 
 struct nat64_side6 {
+	uint8_t set;
 	uint8_t source[16], destination[16];
 	uint16_t source_port, destination_port;
 };

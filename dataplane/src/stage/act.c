@@ -38,7 +38,8 @@ static bool to6(struct ferrite_engine *engine, struct rte_mbuf *buffer, struct t
 static bool serve(struct ferrite_engine *engine, struct rte_mbuf *buffer, struct tuple *tuple, const struct flow_entry *entry)
 {
 	const struct virtual_service *service = &engine->services[raw32(entry->target)];
-	struct nat64_side6 side = {.source_port = entry->rewrite.source_port};
+	struct nat64_side6 side = {.set = REWRITE_SOURCE_PORT | REWRITE_DESTINATION_PORT,
+				   .source_port = entry->rewrite.source_port};
 	memcpy(side.source, service->underlay, 16);
 	memcpy(side.destination, service->about.target.bytes, 16);
 	store16(&side.destination_port, service->about.target_port);
@@ -49,6 +50,7 @@ static bool served(struct ferrite_engine *engine, struct rte_mbuf *buffer, struc
 {
 	const struct flow_entry *original = flow_peer(&engine->flows, entry);
 	struct nat64_side4 side = {
+		.set = REWRITE_SOURCE_PORT | REWRITE_DESTINATION_PORT,
 		.source_port = (uint16_t)(original->ports >> 16), .destination_port = (uint16_t)original->ports,
 	};
 	memcpy(side.source, original->addresses + 4, 4);

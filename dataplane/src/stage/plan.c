@@ -509,6 +509,8 @@ struct flow_entry *plan_begin(struct ferrite_engine *engine, struct plan *plan)
 		reply->action = plan->reply_kind == FLOW_FROM_VM ? 0 : FLOW_DELIVER;
 		if (reply->action == FLOW_DELIVER)
 			memcpy(reply->target, &plan->from.index, sizeof plan->from.index);
+		reply->bits |= plan->bits & FLOW_BALANCED; /* a change of the balancer is one for what targets answer, too */
+		reply->balancer = plan->balancer;
 		uint32_t base = plan->reply_kind == FLOW_FROM_VM ? epoch_of_vm(&engine->interfaces[plan->reply_index]) : 0;
 		reply->epoch = epoch_of(engine, base, reply) - 1;
 	}

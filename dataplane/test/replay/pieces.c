@@ -54,7 +54,7 @@ static struct rewrite take_rewrite(struct reader *reader)
 
 static struct nat64_side4 take_side4(struct reader *reader)
 {
-	struct nat64_side4 side;
+	struct nat64_side4 side = {.set = take8(reader)};
 	memcpy(side.source, take(reader, 4), 4);
 	memcpy(side.destination, take(reader, 4), 4);
 	side.source_port = take_port(reader);
@@ -64,7 +64,7 @@ static struct nat64_side4 take_side4(struct reader *reader)
 
 static struct nat64_side6 take_side6(struct reader *reader)
 {
-	struct nat64_side6 side;
+	struct nat64_side6 side = {.set = take8(reader)};
 	memcpy(side.source, take(reader, 16), 16);
 	memcpy(side.destination, take(reader, 16), 16);
 	side.source_port = take_port(reader);

@@ -29,7 +29,7 @@ enum { PIECES_ROOM = 70000 };
  *   'f' egress, default ingress, default egress, count (2), rules, IP packet   1: accepted, 0: not
  *
  * Tuple: family, protocol, fragment, icmp, ports (4), L4 offset (2), length (2), fragment id (4), TCP flags, ICMP type, code.
- * Rewrite: set, source (4), destination (4), source port (2), destination port (2). Sides: addresses, then both ports.
+ * Rewrite: set, source (4), destination (4), source port (2), destination port (2). Sides: set, addresses, both ports.
  * Rule: egress, accept, family, protocol, source length, destination length, source (16), destination (16), four ports (2
  * each), ICMP type (2), code (2).
  */
