@@ -215,6 +215,29 @@ def _():
     vm1.remove_balancer_prefix(LB2 + "/32")
 
 
+@scenario("a VM of this host pings a balancer of this host, and hears nothing from a port that it does not serve")
+def _():
+    vm3.send(IP(src=vm3.ipv4, dst=LB) / ICMP(id=12, seq=1) / b"x")
+    answer = vm3.take()
+    equal((answer.src, answer.dst, answer[ICMP].type, answer[ICMP].id), (LB, vm3.ipv4, 0, 12))
+    vm3.send(IPv6(src=vm3.ipv6, dst=LB6) / ICMPv6EchoRequest(id=12))
+    equal(vm3.take().payload.type, 129)
+    vm3.send(IP(src=vm3.ipv4, dst=LB) / TCP(sport=9100, dport=443, flags="S"))
+    nothing(vm3)
+
+
+@scenario("a route to a balancer of this host is one to its targets, from another virtual network too")
+def _():
+    vm4 = Vm(4, 300, "10.9.0.4").create()
+    add_route(300, LB + "/32", lb, 100)
+    packet = IP(src="10.9.0.4", dst=LB) / TCP(sport=9300, dport=80, flags="S")
+    vm4.send(packet)
+    outer = uplink.take()
+    unchanged(outer.payload, packet)
+    assert same(outer.src, lb) and outer.dst.startswith("fc00:2::d0:"), outer.summary()
+    vm4.delete()
+
+
 @scenario("a connection that carries on after its balancer was removed and made anew finds a target again")
 def _():
     before = add_balancer("lb3", 100, LB2, ["TCP/80"])
