@@ -142,17 +142,22 @@ const struct route_entry *route_find(const struct route_table *table, const stru
 	return route_exact(table, key->vni, key->family, key->length, high, low);
 }
 
+static uint64_t hash_of(const struct route_table *table, const struct route_entry *entry)
+{
+	return route_hash(table, entry->vni, entry->family, entry->length, raw64(entry->prefix), raw64(entry->prefix + 8));
+}
+
 static unsigned bucket_free(const struct route_bucket *bucket)
 {
 	unsigned count = 0;
 	for (unsigned i = 0; i < 8; i++)
-		count += bucket->entries[i] == 0 && bucket->tags[i] == 0;
+		count += bucket->places[i] == 0;
 	return count;
 }
 
-/* Where the entry with this hash is, or with `index` 0 a free slot: in the emptier of the key's two buckets, which
+/* Where the entry with this hash is, or with `index` 0 a free place: in the emptier of the key's two buckets, which
  * keeps both from filling up long before the table is full. */
-static uint32_t *slot_of(const struct route_table *table, uint64_t hash, uint32_t index, uint16_t **tag)
+static uint32_t *place_of(const struct route_table *table, uint64_t hash, uint32_t index)
 {
 	struct route_bucket *choices[2] = {
 		&table->buckets[(uint32_t)hash & (ROUTE_BUCKETS - 1)],
@@ -161,12 +166,9 @@ static uint32_t *slot_of(const struct route_table *table, uint64_t hash, uint32_
 	unsigned first = index == 0 && bucket_free(choices[1]) > bucket_free(choices[0]);
 	for (unsigned choice = 0; choice < 2; choice++) {
 		struct route_bucket *bucket = choices[first ^ choice];
-		for (unsigned i = 0; i < 8; i++) {
-			if (bucket->entries[i] == index && (index != 0 || bucket->tags[i] == 0)) {
-				*tag = &bucket->tags[i];
-				return &bucket->entries[i];
-			}
-		}
+		for (unsigned i = 0; i < 8; i++)
+			if ((bucket->places[i] & ROUTE_INDEX) == index)
+				return &bucket->places[i];
 	}
 	return NULL;
 }
@@ -251,11 +253,9 @@ int route_put(struct route_table *table, const struct ferrite_route *route, bool
 	bool several = route->hop_count > 1;
 	if (several && (route->hops == NULL || route->hop_count > FERRITE_MAX_HOPS))
 		return -EINVAL;
-	if (old != NULL && !several && !old->several && !route->local && raw64(old->next_hop) != table->own &&
-	    raw64(route->next_hop.bytes) != table->own) {
-		struct route_entry *same = &table->entries[old - table->entries];
-		route_hop_set(same, route->next_hop.bytes);
-		same->next_hop_vni = route->next_hop_vni;
+	if (old != NULL && !several && !old->several && !route->local && old->next_hop_vni == (route->next_hop_vni & (VNI_LIMIT - 1)) &&
+	    raw64(old->next_hop) != table->own && raw64(route->next_hop.bytes) != table->own) {
+		route_hop_set(&table->entries[old - table->entries], route->next_hop.bytes);
 		return 0;
 	}
 	struct vni *vni = vni_take(table, key->vni);
@@ -263,11 +263,13 @@ int route_put(struct route_table *table, const struct ferrite_route *route, bool
 	if (index == 0)
 		return -ENOSPC;
 	struct route_entry *entry = &table->entries[index];
-	*entry = (struct route_entry){
-		.vni = key->vni, .family = key->family, .length = key->length, .local = route->local,
-		.next_hop_vni = route->next_hop_vni, .interface = route->interface,
-		.hash = route_hash(table, key->vni, key->family, key->length, high, low),
-	};
+	*entry = (struct route_entry){.vni = key->vni & (VNI_LIMIT - 1), .length = key->length};
+	if (route->local)
+		entry->interface = route->interface & (VNI_LIMIT - 1);
+	else
+		entry->next_hop_vni = route->next_hop_vni & (VNI_LIMIT - 1);
+	entry->family = key->family == 4 ? 4 : 6;
+	entry->local = route->local;
 	memcpy(entry->prefix, &high, 8);
 	memcpy(entry->prefix + 8, &low, 8);
 	memcpy(entry->next_hop, route->next_hop.bytes, 16);
@@ -282,17 +284,16 @@ int route_put(struct route_table *table, const struct ferrite_route *route, bool
 		memcpy(entry->next_hop, &hops, sizeof hops);
 	}
 	uint32_t old_index = old == NULL ? 0 : (uint32_t)(old - table->entries);
-	uint16_t *tag;
-	uint32_t *slot = slot_of(table, entry->hash, old_index, &tag);
-	if (slot == NULL) {
+	uint64_t hash = hash_of(table, entry);
+	uint32_t *place = place_of(table, hash, old_index);
+	if (place == NULL) {
 		hops_free(entry);
 		entry->next = table->free_first;
 		table->free_first = index;
 		return -ENOSPC;
 	}
 	list_add(table, vni, index);
-	__atomic_store_n(slot, index, __ATOMIC_RELEASE);
-	__atomic_store_n(tag, (uint16_t)(entry->hash >> 48 | 1), __ATOMIC_RELEASE);
+	__atomic_store_n(place, route_tag(hash) | index, __ATOMIC_RELEASE);
 	if (old_index != 0) {
 		list_drop(table, vni, old_index);
 		entry_retire(table, old_index);
@@ -307,12 +308,9 @@ int route_put(struct route_table *table, const struct ferrite_route *route, bool
 static void remove_entry(struct route_table *table, struct vni *vni, uint32_t index)
 {
 	struct route_entry *entry = &table->entries[index];
-	uint16_t *tag;
-	uint32_t *slot = slot_of(table, entry->hash, index, &tag);
-	if (slot != NULL) {
-		__atomic_store_n(tag, 0, __ATOMIC_RELEASE);
-		__atomic_store_n(slot, 0, __ATOMIC_RELEASE);
-	}
+	uint32_t *place = place_of(table, hash_of(table, entry), index);
+	if (place != NULL)
+		__atomic_store_n(place, 0, __ATOMIC_RELEASE);
 	list_drop(table, vni, index);
 	count_length(vni, entry->family, entry->length, -1);
 	table->count--;
@@ -385,8 +383,8 @@ void route_each(const struct route_table *table, uint32_t number,
 		const struct route_entry *entry = list[i];
 		struct ferrite_route route = {
 			.key = {.vni = entry->vni, .family = entry->family, .length = entry->length},
-			.local = entry->local != 0, .interface = entry->interface,
-			.next_hop_vni = entry->next_hop_vni,
+			.local = entry->local != 0, .next_hop_vni = entry->local ? entry->vni : entry->next_hop_vni,
+			.interface = entry->local ? entry->interface : 0,
 		};
 		memcpy(route.key.prefix, entry->prefix, 16);
 		const struct route_hops *hops = route_hops_of(entry);

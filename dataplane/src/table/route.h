@@ -6,13 +6,17 @@
  * Readers take the epoch before they look up. One next hop that takes another's place is the exception: it is written
  * into the entry, and flows, which know the entry, go there with their next packet.
  *
- * Capacity FERRITE_MAX_ROUTES entries of 64 bytes and two buckets to choose from per key (16 MB of buckets at the
- * most): 80 MB when full, resident only as far as touched. FERRITE_MAX_VNIS VNIs of about 1 KB.
+ * Capacity FERRITE_MAX_ROUTES entries of 48 bytes and two buckets of 32 bytes to choose from per key, half full at the
+ * most: 56 MB, resident only as far as touched. FERRITE_MAX_VNIS VNIs of about 1 KB.
  */
 #ifndef FERRITE_TABLE_ROUTE_H
 #define FERRITE_TABLE_ROUTE_H
 
 #include <stdatomic.h>
+
+#ifdef __SSE2__
+#include <immintrin.h>
+#endif
 
 #include <rte_rcu_qsbr.h>
 
@@ -20,7 +24,6 @@
 #include "packet/headers.h"
 #include "packet/mix.h"
 #include "table/balancer.h"
-#include "table/tags.h"
 
 enum {
 	FERRITE_MAX_VNIS = 65536,
@@ -52,27 +55,27 @@ struct route_hops {
 	struct ferrite_hop hops[];
 };
 
+/* The next hop is first: what packets of live flows read lies in one line. */
 struct route_entry {
-	uint8_t prefix[16];
 	uint8_t next_hop[16];  /* read and replaced as a whole: route_hop; several: a pointer to them, route_hops_of */
-	uint32_t vni;
-	uint8_t family;
-	uint8_t length;
-	uint8_t local;
-	uint8_t several;
-	uint32_t next_hop_vni;
-	uint32_t interface;
+	uint8_t prefix[16];
+	uint32_t vni : 24, length : 8;
+	union {
+		struct { uint32_t next_hop_vni : 24, family : 4, local : 1, several : 1; };
+		struct { uint32_t interface : 24; }; /* of a local route, in the place of next_hop_vni */
+	};
 	/* Control thread only. */
 	uint32_t next, previous;
-	uint64_t hash;
-} __attribute__((aligned(64)));
-_Static_assert(sizeof(struct route_entry) == 64, "one cache line");
+} __attribute__((aligned(16)));
+_Static_assert(sizeof(struct route_entry) == 48, "a million are 48 MB");
 
+enum { ROUTE_INDEX_BITS = 21, ROUTE_INDEX = (1 << ROUTE_INDEX_BITS) - 1 };
+_Static_assert(FERRITE_MAX_ROUTES + ROUTE_SPARE < ROUTE_INDEX, "an entry's number fits beside its tag");
+
+/* Eight places: the entry's number, and above it the upper bits of its key's hash. 0: free. */
 struct route_bucket {
-	uint16_t tags[8];
-	uint32_t entries[8];
-	uint8_t spare[16];
-} __attribute__((aligned(64)));
+	uint32_t places[8];
+} __attribute__((aligned(32)));
 
 struct route_table {
 	struct route_bucket *buckets;
@@ -170,18 +173,37 @@ static inline void prefix_mask(const uint8_t from[16], unsigned length, uint64_t
 	*low = __builtin_bswap64(l);
 }
 
+static inline uint32_t route_tag(uint64_t hash)
+{
+	return (uint32_t)(hash >> 32) & ~(uint32_t)ROUTE_INDEX;
+}
+
+/* A bit for each place with the tag, all of them compared at once. */
+static inline uint32_t route_match(const struct route_bucket *bucket, uint32_t tag)
+{
+#ifdef __AVX2__
+	__m256i have = _mm256_load_si256((const __m256i *)(const void *)bucket->places);
+	__m256i tags = _mm256_and_si256(have, _mm256_set1_epi32((int)~(uint32_t)ROUTE_INDEX));
+	return (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpeq_epi32(tags, _mm256_set1_epi32((int)tag))));
+#else
+	uint32_t mask = 0;
+	for (unsigned i = 0; i < 8; i++)
+		mask |= (uint32_t)((bucket->places[i] & ~(uint32_t)ROUTE_INDEX) == tag) << i;
+	return mask;
+#endif
+}
+
 static inline const struct route_entry *route_exact(const struct route_table *table, uint32_t vni, uint8_t family,
 						    uint8_t length, uint64_t high, uint64_t low)
 {
 	uint64_t hash = route_hash(table, vni, family, length, high, low);
-	uint16_t tag = (uint16_t)(hash >> 48 | 1);
 	uint32_t at[2] = { (uint32_t)hash & (ROUTE_BUCKETS - 1), (uint32_t)(hash >> 24) & (ROUTE_BUCKETS - 1) };
 	for (unsigned choice = 0; choice < 2; choice++) {
 		const struct route_bucket *bucket = &table->buckets[at[choice]];
-		for (uint32_t mask = tags_match(bucket->tags, tag); mask != 0; mask = tags_next(mask)) {
-			uint32_t index = __atomic_load_n(&bucket->entries[tags_first(mask)], __ATOMIC_ACQUIRE);
-			const struct route_entry *entry = &table->entries[index];
-			if (index != 0 && entry->vni == vni && entry->length == length && entry->family == family &&
+		for (uint32_t mask = route_match(bucket, route_tag(hash)); mask != 0; mask &= mask - 1) {
+			uint32_t place = __atomic_load_n(&bucket->places[__builtin_ctz(mask)], __ATOMIC_ACQUIRE);
+			const struct route_entry *entry = &table->entries[place & ROUTE_INDEX];
+			if (place != 0 && entry->vni == vni && entry->length == length && entry->family == family &&
 			    raw64(entry->prefix) == high && raw64(entry->prefix + 8) == low)
 				return entry;
 		}
