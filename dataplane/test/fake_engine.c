@@ -1,5 +1,7 @@
 #include "fake_engine.h"
 
+#include "ferrite/handover.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -613,4 +615,95 @@ int ferrite_trace_packet(struct ferrite_engine *engine, uint32_t port, const uin
 	(void)keep;
 	(void)result;
 	return -ENOENT;
+}
+
+/* A handover: places are not kept, underlay addresses and indexes are not forced. */
+
+int ferrite_identity_of(const struct ferrite_engine *engine, const ferrite_ipv6 *underlay, struct ferrite_identity *identity)
+{
+	*identity = (struct ferrite_identity){.place = 1, .index = 1, .underlay = *underlay};
+	return 0;
+}
+
+int ferrite_identity_next(struct ferrite_engine *engine, const struct ferrite_identity *identity)
+{
+	return identity->place == 0 ? -EINVAL : 0;
+}
+
+void ferrite_identity_done(struct ferrite_engine *engine)
+{
+}
+
+int ferrite_engine_prepare(char error[FERRITE_ERROR_TEXT])
+{
+	return 0;
+}
+
+int ferrite_engine_begin(struct ferrite_engine *engine, char error[FERRITE_ERROR_TEXT])
+{
+	return 0;
+}
+
+uint64_t ferrite_handover_change(const struct ferrite_engine *engine)
+{
+	return 0;
+}
+
+int ferrite_handover_tables(const struct ferrite_engine *engine)
+{
+	return -1;
+}
+
+uint64_t ferrite_handover_layout(const struct ferrite_engine *engine)
+{
+	return 0;
+}
+
+bool ferrite_handover_inherits(const struct ferrite_engine *engine)
+{
+	return false;
+}
+
+unsigned ferrite_handover_devices(const struct ferrite_engine *engine, struct ferrite_handed *devices, unsigned limit)
+{
+	return 0;
+}
+
+const char *ferrite_handover_obstacle(const struct ferrite_engine *engine)
+{
+	return NULL;
+}
+
+void ferrite_handover_stop(struct ferrite_engine *engine)
+{
+}
+
+void ferrite_handover_note(struct ferrite_engine *engine)
+{
+}
+
+int ferrite_handover_resume(struct ferrite_engine *engine, char error[FERRITE_ERROR_TEXT])
+{
+	return 0;
+}
+
+unsigned ferrite_handover_wire(const struct ferrite_engine *engine, struct ferrite_wire_peer *peers, unsigned limit)
+{
+	return 0;
+}
+
+int ferrite_handover_wire_take(struct ferrite_engine *engine, const struct ferrite_wire_peer *peer)
+{
+	return -EINVAL;
+}
+
+int ferrite_handover_wire_listen(struct ferrite_engine *engine, char error[FERRITE_ERROR_TEXT])
+{
+	return 0;
+}
+
+uint64_t ferrite_handover_adopt(struct ferrite_engine *engine, bool after_crash, uint64_t *refused)
+{
+	*refused = 0;
+	return 0;
 }

@@ -324,6 +324,24 @@ enum control_status control_firewall_put(struct control *control, const struct c
 	return CONTROL_SUCCESS;
 }
 
+enum control_status control_firewall_restore(struct control *control, struct control_interface_record *record,
+					     const struct control_firewall_record *firewall)
+{
+	enum control_status status = ids_differ(firewall->rules, firewall->count);
+
+	if (status == CONTROL_SUCCESS)
+		status = tell(control, record->index, firewall);
+	if (status != CONTROL_SUCCESS) {
+		free(firewall->rules);
+		return status;
+	}
+	control_firewall_forget(control, record);
+	record->firewall = *firewall;
+	control->rules += firewall->count;
+	control->digest ^= digest_of(control, record);
+	return CONTROL_SUCCESS;
+}
+
 enum control_status control_firewall_delete(struct control *control, const char *interface)
 {
 	struct control_interface_record *record = control_interface_record_find(control, interface);

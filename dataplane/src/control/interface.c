@@ -153,6 +153,8 @@ static void close_on_demand(struct control *control, struct control_port *port)
 {
 	if (!port->on_demand)
 		return;
+	if (control->port_closed != NULL)
+		control->port_closed(control->port_context, port->device);
 	if (ferrite_port_close(control->engine, port->handle) != 0)
 		log_warn("port did not close", "device=%s", port->device);
 	control_port_erase(&control->ports, port);

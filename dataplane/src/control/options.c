@@ -52,8 +52,13 @@ const char *control_options_help(void)
 	       "  --flow-rate N       new flows a second of one interface (default: no limit)\n"
 	       "  --seed N            of every choice by hash (default: random)\n"
 	       "  --workers N         threads that move packets, 1 to 64 (default 1)\n"
+	       "\n"
+	       "Restarts and crashes (docs/handover.md)\n"
+	       "  --handover PATH     a unix socket (mode 0600) where a successor takes over tables and devices\n"
+	       "  --takeover PATH     take over from the dataplane that has this socket; say the same options as it has\n"
 	       "  --active-lockfile PATH\n"
-	       "                      of two dataplanes on one machine, the one that has this lock forwards\n"
+	       "                      of two dataplanes with the same options, the one that has this lock forwards;\n"
+	       "                      the other waits, with --handover follows it, and takes its place when it dies\n"
 	       "\n"
 	       "For compatibility with dpservice\n"
 	       "  --ipv6 ADDRESS      the same as --underlay\n"
@@ -297,6 +302,23 @@ static bool take_active_lockfile(struct control_options *options, const char *va
 	return value[0] != 0;
 }
 
+static bool take_path(const char *value)
+{
+	return value[0] != 0 && strlen(value) < sizeof ((struct sockaddr_un *)0)->sun_path;
+}
+
+static bool take_handover(struct control_options *options, const char *value)
+{
+	options->handover = value;
+	return take_path(value);
+}
+
+static bool take_takeover(struct control_options *options, const char *value)
+{
+	options->takeover = value;
+	return take_path(value);
+}
+
 static bool take_nothing(struct control_options *options, const char *value)
 {
 	(void)options;
@@ -362,6 +384,8 @@ static const struct flag {
 	{"--tcp-virtsvc", take_tcp_service, "IPV4,PORT,IPV6,PORT, at most 256 times", false},
 	{"--firewall-default", take_firewall_default, "ingress=WHAT,egress=WHAT with WHAT accept, drop or rules", false},
 	{"--active-lockfile", take_active_lockfile, "a path", false},
+	{"--handover", take_handover, "a path of at most 107 bytes", false},
+	{"--takeover", take_takeover, "a path of at most 107 bytes", false},
 	{"--nic-type", take_nothing, "a type", false},
 	{"--graphtrace-loglevel", take_nothing, "a number", false},
 	{"--log-format", take_nothing, "text or json", false},
@@ -434,6 +458,7 @@ struct ferrite_engine_config control_options_engine(const struct control_options
 		.has_seed = options->has_seed,
 		.seed = options->seed,
 		.workers = options->workers,
+		.keep_tables = options->handover != NULL,
 	};
 
 	memcpy(config.dns4, options->dns4, sizeof config.dns4);

@@ -48,6 +48,8 @@ struct control_options {
 	bool has_firewall_defaults;
 	enum ferrite_firewall_default ingress, egress;
 	const char *active_lockfile; /* NULL: none */
+	const char *handover; /* socket for a successor; NULL: none */
+	const char *takeover; /* that of the predecessor; NULL: there is none */
 };
 
 enum control_options_verdict { OPTIONS_RUN, OPTIONS_HELP, OPTIONS_VERSION, OPTIONS_ERROR };

@@ -52,6 +52,8 @@ struct control {
 
 /* NULL where there is none. */
 struct control_interface_record *control_interface_record_find(const struct control *control, const char *id);
+	void (*port_closed)(void *context, const char *device); /* NULL: nobody watches */
+	void *port_context;
 
 /* Removes the non-local routes of a VNI here and in the engine. */
 void control_routes_clear(struct control *control, uint32_t vni);
@@ -76,3 +78,6 @@ void control_firewall_begin(struct control *control, struct control_interface_re
 void control_balancers_close(struct control *control);
 
 #endif
+/* A predecessor's, with its tags; the rules become the record's own, or are freed. OUT_OF_MEMORY, ALREADY_EXISTS (an id twice). */
+enum control_status control_firewall_restore(struct control *control, struct control_interface_record *record,
+					     const struct control_firewall_record *firewall);

@@ -38,14 +38,20 @@ static int make_tables(struct ferrite_engine *engine, const struct ferrite_engin
 	    engine->balancers == NULL || engine->nat_groups == NULL || engine->nats == NULL ||
 	    engine->neighbor_nats == NULL || engine->services == NULL || rte_rcu_qsbr_init(engine->rcu, workers) != 0)
 		return port_error(error, ENOMEM, "no memory for tables");
-	if (flow_table_init(&engine->flows, capacity, OWNERS, timeout, seed[0]) < 0 ||
+	uint64_t seeds[3] = {engine->seed, seed[0], seed[4]};
+	int shared = handover_tables(engine, config, capacity, timeout, seeds, error);
+	if (shared < 0)
+		return shared;
+	if ((shared == 0 && flow_table_init(&engine->flows, capacity, OWNERS, timeout, seed[0]) < 0) ||
 	    route_table_init(&engine->routes, engine->rcu, seed[1], FERRITE_MAX_ROUTES) < 0 ||
 	    endpoint_table_init(&engine->endpoints, engine->prefix, seed[2]) < 0 ||
-	    fragment_table_init(&engine->fragments, seed[3]) < 0 || nat_table_init(engine->nats, seed[4], NAT_MAPPINGS) < 0 ||
+	    fragment_table_init(&engine->fragments, seed[3]) < 0 ||
+	    (shared == 0 && nat_table_init(engine->nats, seed[4], NAT_MAPPINGS) < 0) ||
 	    neighbor_nat_init(engine->neighbor_nats, engine->rcu, seed[5], FERRITE_MAX_NEIGHBOR_NATS) < 0 ||
 	    service_address_init(&engine->service_addresses) < 0)
 		return port_error(error, ENOMEM, "no memory for tables");
 	engine->routes.own = raw64(engine->prefix);
+	handover_epochs(engine);
 	engine->flows.ended = event_ended;
 	engine->flows.context = engine;
 	engine->flows.now = (uint32_t)engine->now_ms;
@@ -71,6 +77,7 @@ static void free_engine(struct ferrite_engine *engine)
 		neighbor_nat_free(engine->neighbor_nats);
 	service_address_free(&engine->service_addresses);
 	network_free(engine);
+	handover_free(engine);
 	free(engine->rcu);
 	table_free(engine->interfaces, sizeof(struct interface) * FERRITE_MAX_INTERFACES, 0);
 	table_free(engine->interface_counters, sizeof(struct counters) * FERRITE_MAX_INTERFACES, 0);
@@ -109,6 +116,12 @@ static int prepare(struct ferrite_engine *engine, const struct ferrite_engine_co
 }
 
 int ferrite_engine_start(const struct ferrite_engine_config *config, struct ferrite_engine **result,
+int ferrite_engine_prepare(char error[FERRITE_ERROR_TEXT])
+{
+	error[0] = 0;
+	return environment_start(error);
+}
+
 			 char error[FERRITE_ERROR_TEXT])
 {
 	error[0] = 0;
@@ -119,7 +132,7 @@ int ferrite_engine_start(const struct ferrite_engine_config *config, struct ferr
 	struct ferrite_engine *engine = calloc(1, sizeof *engine);
 	if (engine == NULL)
 		return -ENOMEM;
-	engine->epoll = engine->wake = -1;
+	engine->epoll = engine->wake = engine->handover.region.descriptor = -1;
 	engine->mtu = config->mtu;
 	engine->clock_ms = config->clock_ms != NULL ? config->clock_ms : engine_clock_ms;
 	engine->virtual_clock = config->clock_ms != NULL;

@@ -21,6 +21,11 @@ static bool routed(const struct ferrite_engine *engine, uint32_t vni, uint8_t fa
 /* The index that an interface with this wanted address gets; 0: none is free. */
 static uint32_t take_index(struct ferrite_engine *engine, const ferrite_ipv6 *preferred)
 {
+	if (engine->handover.has_next) {
+		uint32_t wanted = engine->handover.next.index;
+		bool fits = !underlay_is_ours(preferred->bytes) || underlay_index(preferred->bytes) == wanted;
+		return fits && wanted < FERRITE_MAX_INTERFACES && engine->interfaces[wanted].port == NULL ? wanted : 0;
+	}
 	if (raw64(preferred->bytes) == raw64(engine->prefix) && underlay_is_ours(preferred->bytes)) {
 		uint32_t index = underlay_index(preferred->bytes);
 		/* endpoint_take says what is wrong with it. */
@@ -108,10 +113,12 @@ int ferrite_interface_add(struct ferrite_engine *engine, const struct ferrite_in
 	struct vni *vni = vni_take(&engine->routes, config->vni);
 	if (vni == NULL)
 		return -ENOSPC;
-	uint32_t index = take_index(engine, &config->preferred_underlay);
+	const ferrite_ipv6 *preferred = handover_underlay(engine, &config->preferred_underlay);
+	uint32_t index = take_index(engine, preferred);
 	if (index == 0)
 		return -ENOSPC;
-	uint32_t place = endpoint_take(&engine->endpoints, ENDPOINT_INTERFACE, index, &config->preferred_underlay, &status);
+	uint32_t place = endpoint_take(&engine->endpoints, ENDPOINT_INTERFACE, index, preferred, &status);
+	engine->handover.has_next = false;
 	if (place == 0)
 		return status;
 	if (index == FERRITE_MAX_INTERFACES) {

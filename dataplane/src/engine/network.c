@@ -28,7 +28,8 @@ static void unlock(struct ferrite_engine *engine)
 static uint32_t take_place(struct ferrite_engine *engine, uint8_t kind, uint32_t owner, const ferrite_ipv6 *preferred,
 			   ferrite_ipv6 *underlay, int *status)
 {
-	uint32_t place = endpoint_take(&engine->endpoints, kind, 0, preferred, status);
+	uint32_t place = endpoint_take(&engine->endpoints, kind, 0, handover_underlay(engine, preferred), status);
+	engine->handover.has_next = false;
 	if (place == 0) {
 		*status = *status == -EEXIST ? -EADDRINUSE : *status;
 		return 0;
@@ -213,7 +214,16 @@ static bool is_unused(struct ferrite_engine *engine, uint32_t group)
 
 static uint32_t group_of(struct ferrite_engine *engine, uint32_t vni, const uint8_t ip[4])
 {
-	uint32_t unused = 0;
+	uint32_t unused = engine->handover.has_next ? engine->handover.next.group : 0;
+	if (unused != 0) { /* flows know it by this number */
+		struct nat_group *group = &engine->nat_groups[unused];
+		if (group->users > 0 && (group->vni != vni || raw32(group->ip) != raw32(ip)))
+			return 0;
+		group->vni = vni;
+		memcpy(group->ip, ip, 4);
+		engine->nat_group_high = unused > engine->nat_group_high ? unused : engine->nat_group_high;
+		return unused;
+	}
 	for (uint32_t i = 1; i <= engine->nat_group_high; i++) {
 		const struct nat_group *group = &engine->nat_groups[i];
 		if (group->vni == vni && raw32(group->ip) == raw32(ip))
@@ -330,6 +340,10 @@ static uint32_t balancer_index(struct ferrite_engine *engine)
 			engine->balancer_hint = candidate;
 			return candidate;
 		}
+	if (engine->handover.has_next) {
+		uint32_t wanted = engine->handover.next.index;
+		return engine->balancers[wanted] == NULL ? wanted : 0;
+	}
 	}
 	return 0;
 }

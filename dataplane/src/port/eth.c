@@ -136,6 +136,7 @@ void eth_close(struct port *port)
 
 static const struct port_ops access_ops = {
 	.receive = access_receive, .transmit = access_transmit, .close = eth_close,
+	.handed = "eth",
 };
 
 static int open_socket(struct eth *eth, const char *name, int protocol, int membership, char *error)
@@ -146,7 +147,10 @@ static int open_socket(struct eth *eth, const char *name, int protocol, int memb
 	if (name[0] == 0 || strlen(name) >= IFNAMSIZ)
 		return port_error(error, EINVAL, "eth: \"%s\" is no interface name", name);
 	/* Protocol 0: nothing is received before the socket is bound to its device. */
-	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int fd = handover_take(eth->port.engine, "eth", name);
+	bool ready = fd >= 0; /* a predecessor's, bound and set as we would */
+	if (!ready)
+		fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return port_error(error, errno, "eth: packet socket: %s", strerror(errno));
 	eth->port.fd = fd;
@@ -161,6 +165,8 @@ static int open_socket(struct eth *eth, const char *name, int protocol, int memb
 	if (ioctl(fd, SIOCGIFMTU, &request) < 0 || request.ifr_mtu < 1280)
 		return port_error(error, EINVAL, "eth: the MTU of %s is below 1280", name);
 	eth->port.mtu = (uint32_t)request.ifr_mtu;
+	if (ready)
+		return 0;
 	if (setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof one) < 0)
 		return port_error(error, errno, "eth: %s without virtio-net headers: %s", name, strerror(errno));
 	(void)setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof one);

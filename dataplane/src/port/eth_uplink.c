@@ -136,9 +136,14 @@ static void uplink_counters(const struct port *port, void (*visit)(void *context
 	visit(context, "eth.foreign", eth->underlay.foreign);
 }
 
+static struct underlay *uplink_underlay(struct port *port)
+{
+	return &((struct eth *)port)->underlay;
+}
+
 static const struct port_ops uplink_ops = {
 	.receive = uplink_receive, .transmit = uplink_transmit, .tick = uplink_tick, .link = eth_link, .close = eth_close,
-	.counters = uplink_counters,
+	.counters = uplink_counters, .underlay = uplink_underlay, .handed = "eth",
 };
 
 int eth_open_uplink(struct ferrite_engine *engine, const struct port_spec *spec, struct port **port, char *error)

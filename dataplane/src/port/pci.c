@@ -98,11 +98,13 @@ static void pci_counters(const struct port *port, void (*visit)(void *context, c
 }
 
 static const struct port_ops access_ops = {
+	.stays = true,
 	.receive = access_receive, .transmit = pci_transmit, .event = awake, .sleep = nap, .link = pci_link,
 	.close = pci_close,
 };
 
 static const struct port_ops uplink_ops = {
+	.stays = true,
 	.receive = uplink_receive, .transmit = uplink_transmit, .event = awake, .sleep = nap, .tick = uplink_tick,
 	.link = pci_link, .close = pci_close, .counters = pci_counters,
 };

@@ -28,6 +28,7 @@ enum {
 };
 
 struct port;
+struct underlay;
 
 struct port_ops {
 	/* Up to BURST packets. An access packet has `offload` counted from ip_offset = 14. */
@@ -46,6 +47,10 @@ struct port_ops {
 	/* More counters than every port has. NULL: none. */
 	void (*counters)(const struct port *port, void (*visit)(void *context, const char *name, uint64_t value),
 			 void *context);
+	/* The link layer of an uplink that has one. NULL: none. */
+	struct underlay *(*underlay)(struct port *port);
+	const char *handed;           /* kind of a port whose descriptor another process can go on with */
+	bool stays;                   /* what it has cannot be another process's while it is ours */
 };
 
 struct port_counters {

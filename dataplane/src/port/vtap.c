@@ -43,6 +43,7 @@ static void vtap_transmit(struct port *port, struct rte_mbuf **burst, unsigned c
 
 static const struct port_ops vtap_ops = {
 	.receive = vtap_receive, .transmit = vtap_transmit, .tick = vtap_tick, .link = vtap_link, .close = vtap_close,
+	.handed = "vtap",
 };
 
 int vtap_open(struct ferrite_engine *engine, const char *rest, struct port **port, char *error)

@@ -32,7 +32,15 @@ static void set_mtu(const char *name, unsigned mtu)
 static int make_device(struct vtap *vtap, char *error)
 {
 	struct port *port = &vtap->port;
-	int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	struct ifreq mine = {.ifr_hwaddr.sa_family = ARPHRD_ETHER};
+	int fd = handover_take(port->engine, "vtap", port->device);
+	if (fd >= 0) { /* a predecessor's, made and set as we would */
+		if (ioctl(fd, SIOCGIFHWADDR, &mine) == 0)
+			memcpy(port->guest_mac, mine.ifr_hwaddr.sa_data, 6);
+		port->fd = fd;
+		return 0;
+	}
+	fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		return port_error(error, errno, "cannot open /dev/net/tun: %s", strerror(errno));
 	struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};

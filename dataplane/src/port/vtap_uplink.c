@@ -121,9 +121,15 @@ static void uplink_counters(const struct port *port, void (*visit)(void *context
 	visit(context, "vtap.foreign", uplink->underlay.foreign);
 }
 
+static struct underlay *uplink_underlay(struct port *port)
+{
+	return &((struct vtap_uplink *)port)->underlay;
+}
+
 static const struct port_ops uplink_ops = {
 	.receive = uplink_receive, .transmit = uplink_transmit, .tick = uplink_tick, .link = vtap_link,
 	.close = uplink_close, .counters = uplink_counters,
+	.underlay = uplink_underlay, .handed = "vtap",
 };
 
 /* The device works without anybody's help; who takes it down afterwards takes the link down. Its index. */

@@ -93,14 +93,17 @@ static void wire_tick(struct port *port, uint64_t now_ms)
 static void wire_close(struct port *port)
 {
 	struct wire *wire = (struct wire *)port;
-	(void)unlink(wire->path);
+	if (wire->listener >= 0)
+		(void)unlink(wire->path);
 	for (unsigned i = 0; i < PEERS; i++) {
 		wire_in_close(wire, &wire->in[i]);
 		if (wire->out[i].state != OUT_FREE)
 			wire_out_down(wire, &wire->out[i]);
 	}
-	close(wire->listener);
-	close(wire->bell);
+	if (wire->listener >= 0)
+		close(wire->listener);
+	if (wire->bell >= 0)
+		close(wire->bell);
 	close(port->fd);
 	free(wire);
 }
@@ -122,6 +125,106 @@ static const struct port_ops wire_ops = {
 	.tick = wire_tick, .close = wire_close, .counters = wire_counters,
 };
 
+/* Handover: the sockets and rings go to another process as they are, and peers notice nothing. A greeting that is under way
+ * goes along; what waits for room in a ring is lost. */
+
+bool wire_is(const struct port *port)
+{
+	return port->ops == &wire_ops;
+}
+
+unsigned wire_hand_over(struct port *port, struct ferrite_wire_peer *peers, unsigned limit)
+{
+	struct wire *wire = (struct wire *)port;
+	unsigned count = 0;
+	(void)wire_out_retry(wire);
+	if (limit == 0)
+		return 0;
+	peers[count++] = (struct ferrite_wire_peer){
+		.kind = FERRITE_WIRE_SOCKET, .count = 2, .descriptors = {wire->listener, wire->bell},
+	};
+	for (unsigned i = 0; i < wire->in_high && count < limit; i++) {
+		const struct wire_in *in = &wire->in[i];
+		if (in->connection >= 0 && (!in->ready || in->ring.kept > 0))
+			peers[count++] = (struct ferrite_wire_peer){
+				.kind = FERRITE_WIRE_IN, .ready = in->ready, .count = in->ready ? 2 : 1,
+				.descriptors = {in->connection, in->ring.kept - 1},
+			};
+	}
+	for (unsigned i = 0; i < PEERS && count < limit; i++) {
+		const struct wire_out *out = &wire->out[i];
+		bool ready = out->state == OUT_READY && out->ring.kept > 0;
+		if (out->connection < 0 || (!ready && out->state != OUT_GREETING))
+			continue;
+		peers[count] = (struct ferrite_wire_peer){
+			.kind = FERRITE_WIRE_OUT, .ready = ready, .count = ready ? 3 : 1,
+			.descriptors = {out->connection, out->ring.kept - 1, out->bell},
+		};
+		memcpy(peers[count++].prefix, out->prefix, 8);
+	}
+	return count;
+}
+
+static int take_in(struct wire *wire, const struct ferrite_wire_peer *peer)
+{
+	unsigned i = 0;
+	while (i < PEERS && wire->in[i].connection >= 0)
+		i++;
+	if (i == PEERS || (peer->ready && wire_ring_adopt(&wire->in[i].ring, peer->descriptors[1], true) < 0))
+		return -EPROTO;
+	wire->in[i].connection = peer->descriptors[0];
+	wire->in[i].ready = peer->ready;
+	wire->in[i].deadline_ms = wire->port.engine->now_ms + HANDSHAKE_MS;
+	if (i >= wire->in_high)
+		wire->in_high = i + 1;
+	wire_watch(wire, wire->in[i].connection, SOURCE_IN + i, true);
+	return 0;
+}
+
+static int take_out(struct wire *wire, const struct ferrite_wire_peer *peer)
+{
+	/* Where it would be looked for. */
+	unsigned start = (unsigned)(mix(raw64(peer->prefix), 0) % PEERS), i = 0;
+	while (i < PEERS && wire->out[(start + i) % PEERS].state != OUT_FREE)
+		i++;
+	struct wire_out *out = &wire->out[(start + i) % PEERS];
+	if (i == PEERS || (peer->ready && wire_ring_adopt(&out->ring, peer->descriptors[1], false) < 0))
+		return -EPROTO;
+	memcpy(out->prefix, peer->prefix, 8);
+	out->connection = peer->descriptors[0];
+	out->bell = peer->ready ? peer->descriptors[2] : -1;
+	out->state = peer->ready ? OUT_READY : OUT_GREETING;
+	out->deadline_ms = wire->port.engine->now_ms + HANDSHAKE_MS;
+	out->used_ms = wire->port.engine->now_ms;
+	wire_watch(wire, out->connection, SOURCE_OUT + (uint32_t)(out - wire->out), true);
+	return 0;
+}
+
+int wire_take_over(struct port *port, const struct ferrite_wire_peer *peer)
+{
+	struct wire *wire = (struct wire *)port;
+	static const uint8_t counts[4][2] = {{0, 0}, {2, 2}, {1, 2}, {1, 3}};
+	int status = -EPROTO;
+	if (peer->kind <= FERRITE_WIRE_OUT && peer->ready <= 1 && peer->kind > 0 &&
+	    peer->count == counts[peer->kind][peer->ready]) {
+		if (peer->kind == FERRITE_WIRE_SOCKET && wire->listener < 0) {
+			close(wire->bell);
+			wire->listener = peer->descriptors[0];
+			wire->bell = peer->descriptors[1];
+			wire_watch(wire, wire->listener, SOURCE_LISTENER, true);
+			wire_watch(wire, wire->bell, SOURCE_BELL, true);
+			status = 0;
+		} else if (peer->kind != FERRITE_WIRE_SOCKET) {
+			status = peer->kind == FERRITE_WIRE_IN ? take_in(wire, peer) : take_out(wire, peer);
+		}
+	}
+	/* A ring is mapped and kept by a descriptor of its own. */
+	for (unsigned i = 0; i < peer->count && i < FERRITE_WIRE_DESCRIPTORS; i++)
+		if (status < 0 || (peer->kind != FERRITE_WIRE_SOCKET && i == 1))
+			close(peer->descriptors[i]);
+	return status;
+}
+
 /* A socket that a killed predecessor left behind is replaced, one that answers is not. */
 static int listen_at(struct wire *wire, const struct sockaddr_un *address, char *error)
 {
@@ -137,6 +240,26 @@ static int listen_at(struct wire *wire, const struct sockaddr_un *address, char 
 	if (wire->listener < 0 || bind(wire->listener, generic, sizeof *address) < 0 ||
 	    chmod(address->sun_path, 0600) < 0 || listen(wire->listener, PEERS) < 0)
 		return port_error(error, errno, "wire: cannot listen on %s: %s", address->sun_path, strerror(errno));
+	return 0;
+}
+
+int wire_listen(struct port *port, char *error)
+{
+	struct wire *wire = (struct wire *)port;
+	struct sockaddr_un address;
+	if (wire->listener >= 0)
+		return 0;
+	int status = wire_path(wire, port->engine->prefix, &address);
+	if (status == 0)
+		status = listen_at(wire, &address, error);
+	if (status < 0) {
+		if (wire->listener >= 0)
+			close(wire->listener);
+		wire->listener = -1;
+		return status;
+	}
+	wire_watch(wire, wire->listener, SOURCE_LISTENER, true);
+	wire_watch(wire, wire->bell, SOURCE_BELL, true);
 	return 0;
 }
 
@@ -164,7 +287,7 @@ int wire_open(struct ferrite_engine *engine, const char *rest, struct port **por
 		status = port_error(error, errno, "wire: %s", strerror(errno));
 	else if (mkdir(rest, 0700) < 0 && errno != EEXIST)
 		status = port_error(error, errno, "wire: cannot make directory %s: %s", rest, strerror(errno));
-	else
+	else if (!engine->handover.heir) /* who takes over gets it, or listens later */
 		status = listen_at(wire, &address, error);
 	if (status < 0) {
 		if (wire->listener >= 0)
@@ -177,8 +300,10 @@ int wire_open(struct ferrite_engine *engine, const char *rest, struct port **por
 		return status;
 	}
 	memcpy(wire->path, address.sun_path, sizeof wire->path);
-	wire_watch(wire, wire->listener, SOURCE_LISTENER, true);
-	wire_watch(wire, wire->bell, SOURCE_BELL, true);
+	if (wire->listener >= 0) {
+		wire_watch(wire, wire->listener, SOURCE_LISTENER, true);
+		wire_watch(wire, wire->bell, SOURCE_BELL, true);
+	}
 	*port = &wire->port;
 	return 0;
 }

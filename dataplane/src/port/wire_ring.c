@@ -22,7 +22,10 @@ static int map(struct wire_ring *ring, int descriptor)
 		(void)munmap(base, WIRE_HEAD_BYTES + 2u * WIRE_BYTES);
 		return -code;
 	}
-	*ring = (struct wire_ring){.shared = (struct wire_shared *)(void *)base, .data = base + WIRE_HEAD_BYTES};
+	*ring = (struct wire_ring){
+		.shared = (struct wire_shared *)(void *)base, .data = base + WIRE_HEAD_BYTES,
+		.kept = fcntl(descriptor, F_DUPFD_CLOEXEC, 0) + 1,
+	};
 	return 0;
 }
 
@@ -65,8 +68,18 @@ int wire_ring_map(struct wire_ring *ring, int descriptor)
 	return 0;
 }
 
+int wire_ring_adopt(struct wire_ring *ring, int descriptor, bool receiver)
+{
+	int status = wire_ring_map(ring, descriptor);
+	if (status == 0 && receiver)
+		ring->position = ring->other;
+	return status;
+}
+
 void wire_ring_free(struct wire_ring *ring)
 {
+	if (ring->kept > 0)
+		close(ring->kept - 1);
 	if (ring->shared != NULL)
 		(void)munmap(ring->shared, WIRE_HEAD_BYTES + 2u * WIRE_BYTES);
 	*ring = (struct wire_ring){0};

@@ -37,12 +37,15 @@ struct wire_ring {
 	uint8_t *data;
 	uint64_t position; /* ours: head of a sender, tail of a receiver */
 	uint64_t other;    /* the peer's, when it was last checked */
+	int kept;          /* descriptor of the memory, for a successor, and 1; 0: none */
 };
 
 /* The receiver's end; `descriptor` is for the peer, the caller closes it after sending. */
 int wire_ring_make(struct wire_ring *ring, int *descriptor);
 /* The sender's end of a descriptor that a peer sent; -EPROTO when it is not such a ring. */
 int wire_ring_map(struct wire_ring *ring, int descriptor);
+/* One of a predecessor's ends, where it stopped. */
+int wire_ring_adopt(struct wire_ring *ring, int descriptor, bool receiver);
 void wire_ring_free(struct wire_ring *ring);
 
 enum wire_status { WIRE_OK, WIRE_FULL, WIRE_BROKEN };

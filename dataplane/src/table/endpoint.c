@@ -56,7 +56,13 @@ static uint32_t free_index(struct endpoint_table *table, uint8_t kind)
 
 static uint32_t free_place(struct endpoint_table *table)
 {
-	uint32_t place = table->free_first;
+	uint32_t place = table->wanted;
+	if (place != 0) {
+		table->wanted = 0;
+		table->used_high = place > table->used_high ? place : table->used_high;
+		return place;
+	}
+	place = table->free_first;
 	if (place != 0)
 		table->free_first = table->places[place].next;
 	else if (table->used_high < ENDPOINT_PLACES)
@@ -119,6 +125,17 @@ uint32_t endpoint_take(struct endpoint_table *table, uint8_t kind, uint32_t inde
 	table->count++;
 	*code = 0;
 	return place;
+}
+
+void endpoint_settle(struct endpoint_table *table)
+{
+	table->wanted = table->free_first = 0;
+	for (uint32_t place = table->used_high; place > 0; place--) {
+		if (table->places[place].kind != ENDPOINT_NONE)
+			continue;
+		table->places[place].next = table->free_first;
+		table->free_first = place;
+	}
 }
 
 void endpoint_publish(struct endpoint_table *table, uint32_t place, uint8_t kind)

@@ -64,6 +64,7 @@ struct endpoint_table {
 	uint32_t *heads;
 	uint8_t prefix[8];
 	uint32_t free_first, used_high, count;
+	uint32_t wanted;           /* place that the next one gets, when a predecessor's are restored; 0: any */
 };
 
 int endpoint_table_init(struct endpoint_table *table, const uint8_t prefix[8], uint64_t seed);
@@ -75,6 +76,8 @@ uint32_t endpoint_take(struct endpoint_table *table, uint8_t kind, uint32_t inde
 void endpoint_publish(struct endpoint_table *table, uint32_t place, uint8_t kind);
 /* Nobody finds it any more. After a grace period: */
 void endpoint_withdraw(struct endpoint_table *table, uint32_t place);
+/* After places were wanted: those between them are free. */
+void endpoint_settle(struct endpoint_table *table);
 void endpoint_give(struct endpoint_table *table, uint32_t place);
 
 static inline bool underlay_is_ours(const uint8_t address[16])

@@ -6,18 +6,47 @@
 #include "ferrite/engine.h"
 #include "table/memory.h"
 
-int flow_table_init(struct flow_table *table, uint32_t capacity, uint32_t owners, uint32_t timeout, uint64_t seed)
+static uint32_t buckets_of(uint32_t capacity)
 {
 	uint32_t buckets = 1;
 	while (buckets < capacity / 8)
 		buckets *= 2;
+	return buckets;
+}
+
+static void set_up(struct flow_table *table, uint32_t capacity, uint32_t owners, uint32_t timeout, uint64_t seed)
+{
 	memset(table, 0, sizeof *table);
-	table->mask = buckets - 1;
+	table->mask = buckets_of(capacity) - 1;
 	table->seed = seed;
 	table->limits[FLOW_BRIEF] = timeout * 1000;
 	table->limits[FLOW_BOTH] = FLOW_BOTH_SECONDS * 1000;
 	table->limits[FLOW_ESTABLISHED] = FLOW_ESTABLISHED_SECONDS * 1000;
 	table->owner_count = owners;
+}
+
+void flow_table_sizes(uint32_t capacity, uint32_t owners, size_t sizes[3])
+{
+	uint32_t buckets = buckets_of(capacity);
+	sizes[0] = (size_t)buckets * sizeof(struct flow_bucket);
+	sizes[1] = (size_t)buckets * 8 * sizeof(struct flow_entry);
+	sizes[2] = (size_t)owners * sizeof(uint32_t);
+}
+
+void flow_table_place(struct flow_table *table, uint32_t capacity, uint32_t owners, uint32_t timeout, uint64_t seed,
+		      void *const memory[3])
+{
+	set_up(table, capacity, owners, timeout, seed);
+	table->buckets = memory[0];
+	table->entries = memory[1];
+	table->owners = memory[2];
+	table->placed = true;
+}
+
+int flow_table_init(struct flow_table *table, uint32_t capacity, uint32_t owners, uint32_t timeout, uint64_t seed)
+{
+	uint32_t buckets = buckets_of(capacity);
+	set_up(table, capacity, owners, timeout, seed);
 	table->buckets = table_memory((size_t)buckets * sizeof(struct flow_bucket), 1);
 	table->entries = table_memory((size_t)buckets * 8 * sizeof(struct flow_entry), 1);
 	table->owners = calloc(owners, sizeof *table->owners);
@@ -30,9 +59,11 @@ int flow_table_init(struct flow_table *table, uint32_t capacity, uint32_t owners
 
 void flow_table_free(struct flow_table *table)
 {
-	table_free(table->buckets, ((size_t)table->mask + 1) * sizeof(struct flow_bucket), 1);
-	table_free(table->entries, ((size_t)table->mask + 1) * 8 * sizeof(struct flow_entry), 1);
-	free(table->owners);
+	if (!table->placed) {
+		table_free(table->buckets, ((size_t)table->mask + 1) * sizeof(struct flow_bucket), 1);
+		table_free(table->entries, ((size_t)table->mask + 1) * 8 * sizeof(struct flow_entry), 1);
+		free(table->owners);
+	}
 	memset(table, 0, sizeof *table);
 }
 

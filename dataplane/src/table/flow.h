@@ -128,8 +128,14 @@ struct flow_table {
 	uint64_t count;             /* flows */
 	uint64_t inserted, evicted, refused, expired;
 	uint32_t sweep_at;
+	bool placed;                /* its memory is somebody else's */
 };
 
+/* Bytes of buckets, entries and owners, for who brings the memory. */
+void flow_table_sizes(uint32_t capacity, uint32_t owners, size_t sizes[3]);
+/* On memory that may hold flows already; they count once the caller says how many there are. */
+void flow_table_place(struct flow_table *table, uint32_t capacity, uint32_t owners, uint32_t timeout, uint64_t seed,
+		      void *const memory[3]);
 /* `timeout`: T. */
 int flow_table_init(struct flow_table *table, uint32_t capacity, uint32_t owners, uint32_t timeout, uint64_t seed);
 void flow_table_free(struct flow_table *table);

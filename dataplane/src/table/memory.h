@@ -25,4 +25,28 @@ static inline void table_free(void *at, size_t bytes, int huge)
 		(void)munmap(at, huge ? rounded : bytes);
 }
 
+/* Memory that a successor can map: one descriptor, given out from its beginning in an order that both sides keep. What is
+ * in it must hold no pointers that anybody follows. */
+struct table_region {
+	unsigned char *base; /* NULL: there is none */
+	size_t bytes, used;
+	int descriptor;
+};
+
+static inline size_t table_region_size(size_t bytes)
+{
+	return (bytes + (2u << 20) - 1) & ~(((size_t)2 << 20) - 1);
+}
+
+/* NULL when it is used up. */
+static inline void *table_region_take(struct table_region *region, size_t bytes)
+{
+	size_t rounded = table_region_size(bytes);
+	if (rounded > region->bytes - region->used)
+		return NULL;
+	void *at = region->base + region->used;
+	region->used += rounded;
+	return at;
+}
+
 #endif

@@ -9,11 +9,16 @@
 #include "packet/murmur.h"
 #include "table/memory.h"
 
-enum { GROUPS = (NAT_GROUPS + NAT_SERVICES) * NAT_PROTOCOLS };
+enum { GROUPS = (NAT_GROUPS + NAT_SERVICES) * NAT_PROTOCOLS, NAT_SEEN = 0x5a };
+
+static size_t mappings_of(uint32_t capacity)
+{
+	return ((size_t)capacity + 1) * sizeof(struct nat_mapping);
+}
 
 static size_t mappings_bytes(const struct nat_table *table)
 {
-	return ((size_t)table->capacity + 1) * sizeof(struct nat_mapping);
+	return mappings_of(table->capacity);
 }
 
 static size_t bitmaps_bytes(void)
@@ -21,12 +26,17 @@ static size_t bitmaps_bytes(void)
 	return ((size_t)NAT_BITMAPS + 1) * sizeof(struct nat_bitmap);
 }
 
-static uint32_t head_count(const struct nat_table *table)
+static uint32_t heads_of(uint32_t capacity)
 {
 	uint32_t count = 1024;
-	while (count < table->capacity)
+	while (count < capacity)
 		count *= 2;
 	return count;
+}
+
+static uint32_t head_count(const struct nat_table *table)
+{
+	return heads_of(table->capacity);
 }
 
 int nat_table_init(struct nat_table *table, uint64_t seed, uint32_t capacity)
@@ -47,8 +57,33 @@ int nat_table_init(struct nat_table *table, uint64_t seed, uint32_t capacity)
 	return 0;
 }
 
+void nat_table_sizes(uint32_t capacity, size_t sizes[NAT_PARTS])
+{
+	capacity = capacity < NAT_MAPPINGS ? capacity : NAT_MAPPINGS;
+	sizes[0] = mappings_of(capacity);
+	sizes[1] = heads_of(capacity) * sizeof(uint32_t);
+	sizes[2] = bitmaps_bytes();
+	sizes[3] = GROUPS * sizeof(uint32_t);
+}
+
+void nat_table_place(struct nat_table *table, uint64_t seed, uint32_t capacity, void *const memory[NAT_PARTS])
+{
+	memset(table, 0, sizeof *table);
+	table->seed = seed;
+	table->capacity = capacity < NAT_MAPPINGS ? capacity : NAT_MAPPINGS;
+	table->mappings = memory[0];
+	table->heads = memory[1];
+	table->bitmaps = memory[2];
+	table->groups = memory[3];
+	table->placed = true;
+}
+
 void nat_table_free(struct nat_table *table)
 {
+	if (table->placed) {
+		memset(table, 0, sizeof *table);
+		return;
+	}
 	table_free(table->mappings, mappings_bytes(table), 0);
 	table_free(table->heads, head_count(table) * sizeof *table->heads, 0);
 	table_free(table->bitmaps, bitmaps_bytes(), 0);
@@ -344,4 +379,75 @@ uint32_t nat_group_used(const struct nat_table *table, uint32_t address)
 		if (*group_of(table, address, protocol) != 0)
 			used += table->bitmaps[*group_of(table, address, protocol)].count;
 	return used;
+}
+
+/* Punches the pages out of shared memory. */
+static void wipe(void *at, size_t bytes)
+{
+	if (madvise(at, (bytes + 4095) & ~(size_t)4095, MADV_REMOVE) != 0)
+		memset(at, 0, bytes);
+}
+
+/* A mark in `spare` says which mappings were seen. */
+void nat_rebuild_begin(struct nat_table *table)
+{
+	wipe(table->heads, head_count(table) * sizeof *table->heads);
+	wipe(table->bitmaps, bitmaps_bytes());
+	wipe(table->groups, GROUPS * sizeof *table->groups);
+	memset(table->used, 0, sizeof table->used);
+	table->count = table->free_first = table->used_high = table->bitmap_free = table->bitmap_high = 0;
+}
+
+static bool believable(const struct nat_mapping *mapping, const uint8_t *source, uint16_t source_port)
+{
+	return mapping->protocol < NAT_PROTOCOLS && mapping->address < NAT_GROUPS + NAT_SERVICES &&
+	       mapping->interface < FERRITE_MAX_INTERFACES && (mapping->family == 4 || mapping->family == 6) &&
+	       mapping->source_port == source_port &&
+	       memcmp(mapping->source, source, mapping->family == 4 ? 4 : 16) == 0;
+}
+
+bool nat_rebuild_add(struct nat_table *table, uint32_t at, const uint8_t *source, uint16_t source_port)
+{
+	if (at == NAT_SHARED || at > table->capacity)
+		return false;
+	struct nat_mapping *mapping = &table->mappings[at];
+	if (!believable(mapping, source, source_port))
+		return false;
+	if (mapping->spare[0] == NAT_SEEN) {
+		mapping->uses++;
+		return true;
+	}
+	const struct nat_bitmap *bitmap = &table->bitmaps[*group_of(table, mapping->address, mapping->protocol)];
+	if ((bitmap->words[mapping->port / 64] >> (mapping->port % 64) & 1) != 0 ||
+	    !port_take(table, mapping->address, mapping->protocol, mapping->port))
+		return false;
+	mapping->spare[0] = NAT_SEEN;
+	mapping->uses = 1;
+	table->used_high = at > table->used_high ? at : table->used_high;
+	table->count++;
+	if (counts(mapping))
+		table->used[mapping->interface][mapping->protocol]++;
+	return true;
+}
+
+void nat_rebuild_end(struct nat_table *table)
+{
+	for (uint32_t at = table->used_high; at > 0; at--) {
+		struct nat_mapping *mapping = &table->mappings[at];
+		if (mapping->spare[0] != NAT_SEEN) {
+			mapping->uses = 0;
+			mapping->next = table->free_first;
+			table->free_first = at;
+			continue;
+		}
+		mapping->spare[0] = 0;
+		if (mapping->hidden)
+			continue;
+		struct key key = {.interface = mapping->interface, .address = mapping->address, .port = mapping->source_port,
+				  .family = mapping->family, .protocol = mapping->protocol};
+		memcpy(key.source, mapping->source, 16);
+		mapping->head = head_of(table, &key);
+		mapping->next = table->heads[mapping->head];
+		table->heads[mapping->head] = at;
+	}
 }

@@ -76,7 +76,20 @@ struct nat_table {
 	uint32_t free_first, used_high;
 	uint32_t bitmap_free, bitmap_high;
 	uint32_t used[FERRITE_MAX_INTERFACES][NAT_PROTOCOLS];
+	bool placed;                  /* its memory is somebody else's */
 };
+
+/* After a crash: what is free, found and counted is made anew from the mappings that flows have. */
+void nat_rebuild_begin(struct nat_table *table);
+/* A flow of this source has the mapping. False: it cannot have. */
+bool nat_rebuild_add(struct nat_table *table, uint32_t mapping, const uint8_t *source, uint16_t source_port);
+void nat_rebuild_end(struct nat_table *table);
+
+enum { NAT_PARTS = 4 };
+/* Bytes of mappings, heads, bitmaps and groups, for who brings the memory. */
+void nat_table_sizes(uint32_t capacity, size_t sizes[NAT_PARTS]);
+/* On memory that may hold mappings already; what the rest of the table says of them is the caller's to bring. */
+void nat_table_place(struct nat_table *table, uint64_t seed, uint32_t capacity, void *const memory[NAT_PARTS]);
 
 int nat_table_init(struct nat_table *table, uint64_t seed, uint32_t capacity);
 void nat_table_free(struct nat_table *table);
