@@ -257,6 +257,8 @@ static unsigned deliver_to(struct ferrite_engine *engine, struct plan *plan, str
 			return no(plan, reason);
 		plan->rule = tag;
 		plan->owner = receiver->index;
+	} else if (plan->rule == 0) {
+		plan->rule = tag; /* no rule of the sender's decided it */
 	}
 	plan->action = FLOW_DELIVER;
 	memset(plan->target, 0, 16);
