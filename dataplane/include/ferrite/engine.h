@@ -39,8 +39,8 @@ typedef struct { uint8_t bytes[16]; } ferrite_ipv6;  /* network order; all zero:
 typedef struct { uint8_t bytes[6]; } ferrite_mac;
 
 struct ferrite_engine;
-
 struct ferrite_inheritance;
+
 struct ferrite_engine_config {
 	const char *name;              /* of the host, for logs and the wire directory */
 	ferrite_ipv6 underlay_prefix;  /* upper 64 bits are used */
@@ -64,10 +64,10 @@ struct ferrite_engine_config {
 	 * wire, eth, vtap, ring or pci, or "none". Count 0: `uplink` alone. */
 	const char *uplinks[FERRITE_MAX_UPLINKS];
 	unsigned uplink_count;
-};
 	/* See ferrite/handover.h. */
 	bool keep_tables;              /* flows and NAT mappings lie where a successor can have them */
 	struct ferrite_inheritance *inheritance; /* NULL: there is no predecessor */
+};
 
 /* Starts EAL, pools, tables, the uplink and, where asked, the worker thread. */
 int ferrite_engine_start(const struct ferrite_engine_config *config, struct ferrite_engine **engine,

@@ -48,12 +48,12 @@ struct control {
 	void *capture_context;
 	bool capturing;
 	struct control_capture capture;
+	void (*port_closed)(void *context, const char *device); /* NULL: nobody watches */
+	void *port_context;
 };
 
 /* NULL where there is none. */
 struct control_interface_record *control_interface_record_find(const struct control *control, const char *id);
-	void (*port_closed)(void *context, const char *device); /* NULL: nobody watches */
-	void *port_context;
 
 /* Removes the non-local routes of a VNI here and in the engine. */
 void control_routes_clear(struct control *control, uint32_t vni);
@@ -72,12 +72,12 @@ void control_prefixes_remove(struct control *control, struct control_interface_r
 void control_vip_remove(struct control *control, struct control_interface_record *record);
 void control_nat_remove(struct control *control, struct control_interface_record *record);
 void control_firewall_forget(struct control *control, struct control_interface_record *record);
+/* A predecessor's, with its tags; the rules become the record's own, or are freed. OUT_OF_MEMORY, ALREADY_EXISTS (an id twice). */
+enum control_status control_firewall_restore(struct control *control, struct control_interface_record *record,
+					     const struct control_firewall_record *firewall);
 /* The defaults that every interface begins with, where the engine's are others. */
 void control_firewall_begin(struct control *control, struct control_interface_record *record);
 
 void control_balancers_close(struct control *control);
 
 #endif
-/* A predecessor's, with its tags; the rules become the record's own, or are freed. OUT_OF_MEMORY, ALREADY_EXISTS (an id twice). */
-enum control_status control_firewall_restore(struct control *control, struct control_interface_record *record,
-					     const struct control_firewall_record *firewall);

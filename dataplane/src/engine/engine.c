@@ -115,13 +115,13 @@ static int prepare(struct ferrite_engine *engine, const struct ferrite_engine_co
 	return config->start_worker ? worker_start(engine, error) : 0;
 }
 
-int ferrite_engine_start(const struct ferrite_engine_config *config, struct ferrite_engine **result,
 int ferrite_engine_prepare(char error[FERRITE_ERROR_TEXT])
 {
 	error[0] = 0;
 	return environment_start(error);
 }
 
+int ferrite_engine_start(const struct ferrite_engine_config *config, struct ferrite_engine **result,
 			 char error[FERRITE_ERROR_TEXT])
 {
 	error[0] = 0;

@@ -334,16 +334,16 @@ static void balancer_touch(struct ferrite_engine *engine, struct balancer *balan
 
 static uint32_t balancer_index(struct ferrite_engine *engine)
 {
+	if (engine->handover.has_next) {
+		uint32_t wanted = engine->handover.next.index;
+		return engine->balancers[wanted] == NULL ? wanted : 0;
+	}
 	for (uint32_t i = 0; i < FERRITE_MAX_ENDPOINTS - 1; i++) {
 		uint32_t candidate = 1 + (engine->balancer_hint + i) % (FERRITE_MAX_ENDPOINTS - 1);
 		if (engine->balancers[candidate] == NULL) {
 			engine->balancer_hint = candidate;
 			return candidate;
 		}
-	if (engine->handover.has_next) {
-		uint32_t wanted = engine->handover.next.index;
-		return engine->balancers[wanted] == NULL ? wanted : 0;
-	}
 	}
 	return 0;
 }

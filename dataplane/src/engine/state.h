@@ -165,18 +165,18 @@ struct ferrite_engine {
 	ferrite_ipv6 dns6[FERRITE_MAX_DNS];
 	unsigned dns6_count;
 	char name[64];
+	struct handover handover;
 };
+
+void handover_note(struct ferrite_engine *engine);
+void handover_epochs(struct ferrite_engine *engine);
 
 /* EAL and pools, once per process (engine/environment.c). */
 int environment_start(char *error);
 /* What firewalls and load balancers hold, at the end (engine/network.c). */
 void network_free(struct ferrite_engine *engine);
-	struct handover handover;
 /* Firewall of an interface that goes; no worker has it. */
 void firewall_drop(struct interface *interface);
-void handover_note(struct ferrite_engine *engine);
-void handover_epochs(struct ferrite_engine *engine);
-
 /* VIP, NAT and prefixes of an interface that goes. */
 void network_leave(struct ferrite_engine *engine, uint32_t interface);
 /* One more pool of small buffers, for a device's rings. NULL: no memory. It stays for as long as the process. */
