@@ -190,6 +190,22 @@ def _():
     nothing(uplink)
 
 
+@scenario("a target of this host takes IPv6 by its prefix, and nothing of another address")
+def _():
+    target = vm2.add_balancer_prefix("2001:db8:51::1/128")
+    lb2 = add_balancer("lb2", 100, "2001:db8:51::1", ["TCP/443"])
+    add_target("lb2", target)
+    packet = IPv6(src="2001:db8:ffff::9", dst="2001:db8:51::1") / TCP(sport=8200, dport=443, flags="S")
+    uplink.send(lb2, packet)
+    unchanged(vm2.take(), packet)
+    vm2.send(IPv6(src="2001:db8:51::1", dst="2001:db8:ffff::9") / TCP(sport=443, dport=8200, flags="SA"))
+    equal(uplink.inner(vm2.underlay, ROUTER).src, "2001:db8:51::1")
+    uplink.send(target, IPv6(src="2001:db8:ffff::9", dst="2001:db8:51::2") / TCP(sport=8200, dport=443, flags="S"))
+    nothing(uplink)
+    remove_balancer("lb2")
+    vm2.remove_balancer_prefix("2001:db8:51::1/128")
+
+
 @scenario("a VM of this host calls a balancer of this host, whose target is another VM of it")
 def _():
     target = vm1.add_balancer_prefix(LB2 + "/32")

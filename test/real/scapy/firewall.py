@@ -203,6 +203,53 @@ def _():
     equal(refused("listFirewallRules", interfaceId=text("nobody")), "listFirewallRules: 205 NO_VM")
 
 
+@scenario("rules of a VM with public addresses are about its own address, both ways")
+def _():
+    vm = fresh(1)
+    add_route(100, "0.0.0.0/0", ROUTER)
+    vip = vm.add_vip("198.51.100.1")
+    vm.add_rule("in", destination="10.0.0.1/32", tcp=(None, (22, 22)))
+    vm.add_rule("out", "EGRESS", source="10.0.0.1/32", udp=(None, (53, 53)))
+    uplink.send(vip, IP(src=PUBLIC, dst="198.51.100.1") / TCP(sport=5, dport=22, flags="S"))
+    equal(vm.take().dst, "10.0.0.1")
+    vm.send(IP(src="10.0.0.1", dst=PUBLIC) / TCP(sport=22, dport=5, flags="SA"))
+    equal(uplink.inner(vm.underlay, ROUTER).src, "198.51.100.1")
+    uplink.send(vip, IP(src=PUBLIC, dst="198.51.100.1") / TCP(sport=5, dport=23, flags="S"))
+    nothing(uplink)
+    nat = vm.add_nat("198.51.100.2", 100, 200)
+    vm.send(IP(src="10.0.0.1", dst=PUBLIC) / UDP(sport=1000, dport=53) / b"q")
+    port = uplink.inner(vm.underlay, ROUTER)[UDP].sport
+    uplink.send(nat, IP(src=PUBLIC, dst="198.51.100.2") / UDP(sport=53, dport=port) / b"a")
+    equal(vm.take()[UDP].dport, 1000)
+    kept(vm, IP(src="10.0.0.1", dst=PUBLIC) / UDP(sport=1000, dport=54) / b"q")
+    remove_route(100, "0.0.0.0/0", ROUTER)
+
+
+@scenario("a deleted interface takes its public addresses, prefixes and rules along, and others may have them")
+def _():
+    add_route(100, "0.0.0.0/0", ROUTER)
+    vm = fresh(1)
+    prefixes = [vm.add_prefix("10.70.0.0/24"), vm.add_balancer_prefix("198.51.100.60/32")]
+    olds = [*prefixes, vm.add_vip("198.51.100.1"), vm.add_nat("198.51.100.2", 100, 200)]
+    vm.add_rule("closed", action="DROP")
+    vm.delete()
+    for underlay, destination in zip(olds, ("10.70.0.1", "198.51.100.60", "198.51.100.1", "198.51.100.2")):
+        uplink.send(underlay, IP(src=PUBLIC, dst=destination) / ICMP(id=1))
+    nothing(uplink)
+    other = fresh(2)
+    news = [other.add_prefix("10.70.0.0/24"), other.add_balancer_prefix("198.51.100.60/32"),
+            other.add_vip("198.51.100.1"), other.add_nat("198.51.100.2", 100, 200)]
+    assert not set(news) & set(olds)
+    uplink.send(news[0], IP(src=PUBLIC, dst="10.70.0.1") / UDP(sport=1, dport=2))
+    other.take()
+    uplink.send(news[2], IP(src=PUBLIC, dst="198.51.100.1") / UDP(sport=1, dport=2))
+    other.take()
+    del vms[1]
+    again = fresh(1)
+    comes(again, udp(again))
+    remove_route(100, "0.0.0.0/0", ROUTER)
+
+
 @scenario("services of the gateway need no rule")
 def _():
     vm = fresh(1)

@@ -148,6 +148,47 @@ def _():
     nothing(uplink)
 
 
+@scenario("fragments for a neighbour follow the first one")
+def _():
+    from scapy.layers.inet import fragment
+    neighbour = "fc00:2::d0:4"
+    add_neighbor_nat(NAT, 100, 30000, 30100, neighbour)
+    for piece in fragment(IP(src=PUBLIC, dst=NAT, id=321) / UDP(sport=53, dport=30003) / (b"n" * 2500), 1000):
+        uplink.send(nat1, piece)
+        unchanged(uplink.inner(nat1, neighbour), piece)
+    remove_neighbor_nat(NAT, 100, 30000, 30100)
+
+
+@scenario("an address of an alias prefix is translated too, and answered there")
+def _():
+    vm1.add_prefix("10.20.0.0/24")
+    vm1.send(IP(src="10.20.0.5", dst=PUBLIC) / UDP(sport=4000, dport=53) / b"alias")
+    inner = uplink.inner(vm1.underlay, ROUTER)
+    assert inner.src == NAT and 100 <= inner[UDP].sport < 1100
+    own = out(vm1, UDP(sport=4000, dport=53) / b"own")
+    assert own != inner[UDP].sport
+    uplink.send(nat1, IP(src=PUBLIC, dst=NAT) / UDP(sport=53, dport=inner[UDP].sport) / b"a")
+    got = vm1.take()
+    equal((got.dst, got[UDP].dport), ("10.20.0.5", 4000))
+    vm1.remove_prefix("10.20.0.0/24")
+
+
+@scenario("a range of one port serves each destination once and every protocol")
+def _():
+    vm2.remove_nat()
+    one = vm2.add_nat(NAT, 50000, 50001)
+    for payload in (UDP(sport=1, dport=53) / b"x", TCP(sport=1, dport=53, flags="S"), ICMP(id=1) / b"x"):
+        equal(out(vm2, payload), 50000)
+    equal(out(vm2, UDP(sport=2, dport=53) / b"x", OTHER), 50000)
+    for destination, sport in ((PUBLIC, 1), (OTHER, 2)):
+        uplink.send(one, IP(src=destination, dst=NAT) / UDP(sport=53, dport=50000) / b"a")
+        equal(vm2.take()[UDP].dport, sport)
+    vm2.send(IP(src=vm2.ipv4, dst=PUBLIC) / UDP(sport=2, dport=53) / b"x")
+    nothing(vm2)
+    vm2.remove_nat()
+    globals()["nat2"] = vm2.add_nat(NAT, 1100, 2100)
+
+
 @scenario("a VM may reach the NAT address's neighbours on other hosts by the router, not by itself")
 def _():
     vm1.send(IP(src=vm1.ipv4, dst=NAT) / UDP(sport=9, dport=30000) / b"x")

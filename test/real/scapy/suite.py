@@ -12,6 +12,7 @@ stdin and stdout, a line of JSON each, and makes the calls that a scenario asks 
     in   {"run": NAME}                                    out  {"done": NAME, "error": TEXT or null}
     in   {"code": …, "details": …, "response": {…}}       out  {"call": METHOD, "request": {…}}
 """
+import atexit
 import base64
 import ctypes
 import errno
@@ -20,6 +21,7 @@ import ipaddress
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import struct
@@ -413,6 +415,7 @@ vm_ports, uplinks, vm_macs = [], [], []
 VM_COUNT = 5
 process = None
 folder = tempfile.mkdtemp(prefix="real-")
+atexit.register(shutil.rmtree, folder, ignore_errors=True)
 log_path = os.path.join(folder, "log")
 
 
@@ -556,5 +559,6 @@ def main():
     except subprocess.TimeoutExpired:
         process.kill()
         status = "killed"
-    say({"ended": status, "log": read_log()[-20000:]})
-    subprocess.run(["rm", "-rf", folder])
+    log = read_log()[-20000:]
+    shutil.rmtree(folder)
+    say({"ended": status, "log": log})
