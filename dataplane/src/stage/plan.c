@@ -314,6 +314,8 @@ static unsigned arrive_balancer(struct ferrite_engine *engine, struct plan *plan
 	const uint8_t *target = balancer_pick(balancer->set, choice_hash(now, engine->seed));
 	if (target == NULL)
 		return no(plan, COUNTER_drop_balancer_empty);
+	if (engine->uplinks.count == 0 && raw64(target) != raw64(engine->prefix))
+		return no(plan, COUNTER_drop_no_uplink);
 	plan->balancer = endpoint->owner;
 	plan->bits |= FLOW_BALANCED;
 	plan->owner = OWNER_BALANCER + endpoint->owner;

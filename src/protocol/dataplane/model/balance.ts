@@ -52,6 +52,8 @@ export const arriveAtBalancer = (turn: Turn, packet: Packet, balancer: Balancer)
   const slot = choiceHash(tuple, settings(turn.state.config).seed) % balancer.slots.length
   const target = balancer.spec.targets[balancer.slots[slot] ?? 0]
   if (target === undefined) return drop(turn, drops.balancerEmpty)
+  if (!isOwnPrefix(turn.state, target) && !settings(turn.state.config).uplink)
+    return drop(turn, drops.noUplink)
   const sender = packet.outer === undefined ? packet.vm?.entry.index : undefined
   // What a target elsewhere answers to a VM of this host comes to that VM; what a target here answers is of its own flow.
   const answered = sender !== undefined && !isOwnPrefix(turn.state, target)
