@@ -244,7 +244,7 @@ export const make = Effect.fn("NativeDataplane.make")(function* (options: Native
       ),
     ),
     counters: asking(({ client }) =>
-      client.getCounters({}, { deadlineMillis }).pipe(
+      client.getCounters({ totals: true }, { deadlineMillis }).pipe(
         Effect.mapError(fromGrpc),
         Effect.flatMap((answer) => decode(() => Wire.decodeCounters(answer))),
       ),

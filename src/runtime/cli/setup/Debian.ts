@@ -12,6 +12,7 @@ export const buildPackages: ReadonlyArray<string> = [
   "g++",
   "libdpdk-dev",
   "libgrpc++-dev",
+  "libmicrohttpd-dev",
   "libpcap-dev",
   "libprotobuf-dev",
   "meson",
@@ -37,6 +38,7 @@ export const testPackages: ReadonlyArray<string> = [
   "python3-scapy",
   "qemu-system-x86",
   "tcpdump",
+  "valgrind",
 ]
 
 export const isRoot = (): boolean => process.getuid?.() === 0
