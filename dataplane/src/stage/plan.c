@@ -514,7 +514,7 @@ struct flow_entry *plan_begin(struct ferrite_engine *engine, struct plan *plan)
 		if (reply->action == FLOW_DELIVER)
 			memcpy(reply->target, &plan->from.index, sizeof plan->from.index);
 		reply->bits |= plan->bits & FLOW_BALANCED; /* a change of the balancer is one for what targets answer, too */
-		reply->balancer = plan->balancer;
+		reply->balancer = (uint16_t)plan->balancer;
 		uint32_t base = plan->reply_kind == FLOW_FROM_VM ? epoch_of_vm(&engine->interfaces[plan->reply_index]) : 0;
 		reply->epoch = epoch_of(engine, base, reply) - 1;
 	}
