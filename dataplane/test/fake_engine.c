@@ -554,6 +554,32 @@ int ferrite_balancer_targets(struct ferrite_engine *engine, uint32_t index, cons
 	return failed;
 }
 
+int ferrite_edge_add(struct ferrite_engine *engine, const struct ferrite_edge_config *config, uint32_t *index,
+		     ferrite_ipv6 *underlay)
+{
+	int failed = take_failure(engine, FAKE_EDGE_ADD);
+
+	if (failed != 0)
+		return failed;
+	*index = 1;
+	take_underlay(engine, &config->preferred_underlay, 7, underlay);
+	return 0;
+}
+
+int ferrite_edge_update(struct ferrite_engine *engine, uint32_t index, const struct ferrite_edge_config *config)
+{
+	(void)index;
+	(void)config;
+	return take_failure(engine, FAKE_EDGE_ADD);
+}
+
+int ferrite_edge_remove(struct ferrite_engine *engine, uint32_t index)
+{
+	(void)index;
+	engine->endpoints--;
+	return 0;
+}
+
 int ferrite_firewall_set(struct ferrite_engine *engine, uint32_t interface, const struct ferrite_rule *rules,
 			 unsigned count, enum ferrite_firewall_default ingress, enum ferrite_firewall_default egress)
 {

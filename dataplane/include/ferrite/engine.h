@@ -32,6 +32,7 @@ enum {
 	FERRITE_MAX_NEIGHBOR_NATS = 1 << 17,
 	FERRITE_PXE_TEXT = 64,
 	FERRITE_MAX_UPLINKS = 2,
+	FERRITE_MAX_EDGES = 64,
 };
 
 typedef struct { uint8_t bytes[4]; } ferrite_ipv4;   /* network order; all zero: none */
@@ -223,6 +224,22 @@ int ferrite_firewall_set(struct ferrite_engine *engine, uint32_t interface, cons
 			 unsigned count, enum ferrite_firewall_default ingress, enum ferrite_firewall_default egress);
 /* Packets that began a flow or were refused by the rule with this tag. */
 uint64_t ferrite_firewall_hits(struct ferrite_engine *engine, uint32_t interface, uint32_t tag);
+
+/* A way out of the overlay: docs/packet-path.md, "Edge". The port carries plain IP in Ethernet. */
+struct ferrite_edge_config {
+	uint32_t port, vni;
+	ferrite_ipv4 ipv4, gateway4; /* its own addresses outside, and its gateways there; zero: none */
+	ferrite_ipv6 ipv6, gateway6;
+	uint8_t length4, length6;    /* of the prefixes that are on the link; 32 and 128: nobody but the gateway */
+	ferrite_mac gateway_mac;     /* of both gateways; zero: they are asked */
+	ferrite_ipv6 preferred_underlay;
+};
+/* -EBUSY: the port is in use; -EADDRINUSE: the underlay address is; -ENOSPC; -EINVAL. */
+int ferrite_edge_add(struct ferrite_engine *engine, const struct ferrite_edge_config *config, uint32_t *index,
+		     ferrite_ipv6 *underlay);
+/* In place: what is outside. Port, VNI and underlay address stay, and are not read; neighbours are asked anew. */
+int ferrite_edge_update(struct ferrite_engine *engine, uint32_t index, const struct ferrite_edge_config *config);
+int ferrite_edge_remove(struct ferrite_engine *engine, uint32_t index);
 
 struct ferrite_virtual_service {
 	uint8_t protocol;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "address.h"
+#include "edge.h"
 #include "log.h"
 #include "state.h"
 
@@ -58,6 +59,7 @@ void control_destroy(struct control *control)
 		control_capture_stop(control, NULL);
 	control_neighbor_nats_clear(control, 0, true);
 	control_balancers_close(control);
+	control_edges_close(control);
 	/* From the end, for a removed port on demand shortens the table. */
 	for (uint32_t at = control->ports.used; at-- > 0;) {
 		struct control_port *port = &control->ports.ports[at];
@@ -204,7 +206,7 @@ void control_tables(const struct control *control, struct control_table_use uses
 		{"load_balancers", control->balancers.by_id.count, FERRITE_MAX_ENDPOINTS},
 		{"targets", control->targets, (uint64_t)FERRITE_MAX_ENDPOINTS * FERRITE_MAX_TARGETS},
 		{"firewall_rules", control->rules, (uint64_t)(FERRITE_MAX_INTERFACES - 1) * FERRITE_MAX_RULES},
-		{"edges", 0, 0},
+		{"edges", control->edge_count, FERRITE_MAX_EDGES},
 	};
 
 	memcpy(uses, all, sizeof all);

@@ -266,6 +266,47 @@ uint64_t control_digest_balancer(const struct control_balancer *balancer)
 	return text.hash;
 }
 
+static void put_length(struct text *text, uint8_t length, uint8_t width)
+{
+	if (length == width)
+		return;
+	put_char(text, '/');
+	put_number(text, length);
+}
+
+uint64_t control_digest_edge(const struct control_edge_spec *edge)
+{
+	static const ferrite_mac no_mac;
+	struct text text = begin('e', edge->name);
+	char formatted[CONTROL_MAC_TEXT];
+
+	put_number(&text, edge->vni);
+	put_char(&text, '|');
+	put_string(&text, edge->device);
+	put_char(&text, '|');
+	if (!control_ipv4_is_zero(&edge->ipv4)) {
+		put_ipv4(&text, &edge->ipv4);
+		put_length(&text, edge->length4, 32);
+	}
+	put_char(&text, '|');
+	if (!control_ipv6_is_zero(&edge->ipv6)) {
+		put_ipv6(&text, &edge->ipv6);
+		put_length(&text, edge->length6, 128);
+	}
+	put_char(&text, '|');
+	if (!control_ipv4_is_zero(&edge->gateway4))
+		put_ipv4(&text, &edge->gateway4);
+	put_char(&text, '|');
+	put_wanted(&text, &edge->gateway6);
+	put_char(&text, '|');
+	put_wanted(&text, &edge->preferred);
+	if (memcmp(&edge->gateway_mac, &no_mac, sizeof no_mac) == 0)
+		return text.hash;
+	put_char(&text, '|');
+	put_bytes(&text, formatted, control_mac_format(&edge->gateway_mac, formatted));
+	return text.hash;
+}
+
 static const char *default_name(enum ferrite_firewall_default value)
 {
 	return value == FERRITE_ACCEPT ? "accept" : value == FERRITE_DROP ? "drop" : "rules";

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "control.h"
+#include "edge.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -30,6 +31,7 @@ uint64_t control_digest_neighbor_nat(const struct ferrite_neighbor_nat *entry);
 uint64_t control_digest_balancer(const struct control_balancer *balancer);
 /* For qsort: by protocol, then first port. */
 int control_balancer_port_order(const void *one, const void *other);
+uint64_t control_digest_edge(const struct control_edge_spec *edge);
 uint64_t control_digest_firewall(const struct control_firewall *firewall);
 
 #ifdef __cplusplus

@@ -110,7 +110,7 @@ static enum control_status check(struct control *control, const struct control_i
 		return CONTROL_ALREADY_EXISTS;
 	if (port == NULL && !control_port_on_demand(spec->device))
 		return CONTROL_NOT_FOUND;
-	if (port != NULL && port->interface != NULL)
+	if (port != NULL && (port->interface != NULL || port->edge))
 		return CONTROL_ALREADY_EXISTS;
 	if (control->by_id.count >= FERRITE_MAX_INTERFACES - 1 ||
 	    control_underlay_taken(control, &spec->preferred_underlay))
@@ -127,7 +127,7 @@ static enum control_status check(struct control *control, const struct control_i
 	return rates_are_good(spec) ? CONTROL_SUCCESS : CONTROL_PORT_METER;
 }
 
-static enum control_status open_on_demand(struct control *control, const char *device, struct control_port **opened)
+enum control_status control_port_open_on_demand(struct control *control, const char *device, struct control_port **opened)
 {
 	struct control_port *port = control_port_reserve(&control->ports);
 	char error[FERRITE_ERROR_TEXT] = "";
@@ -149,7 +149,7 @@ static enum control_status open_on_demand(struct control *control, const char *d
 	return CONTROL_SUCCESS;
 }
 
-static void close_on_demand(struct control *control, struct control_port *port)
+void control_port_close_on_demand(struct control *control, struct control_port *port)
 {
 	if (!port->on_demand)
 		return;
@@ -209,12 +209,12 @@ enum control_status control_interface_create(struct control *control, const stru
 	}
 	record->public.spec = *spec;
 	if (port == NULL)
-		status = open_on_demand(control, spec->device, &port);
+		status = control_port_open_on_demand(control, spec->device, &port);
 	if (status == CONTROL_SUCCESS)
 		status = start(control, record, port);
 	if (status != CONTROL_SUCCESS) {
 		if (port != NULL)
-			close_on_demand(control, port);
+			control_port_close_on_demand(control, port);
 		control_vni_release(&control->route_table, vni);
 		free(record);
 		return status;
@@ -322,7 +322,7 @@ enum control_status control_interface_delete(struct control *control, const char
 	control_index_remove(&control->by_id, id_hash(control, record->public.spec.id), record->port);
 	log_info("interface deleted", "id=%s vni=%u", record->public.spec.id, record->public.spec.vni);
 	port->interface = NULL;
-	close_on_demand(control, port);
+	control_port_close_on_demand(control, port);
 	free(record);
 	return status;
 }

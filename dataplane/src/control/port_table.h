@@ -43,6 +43,7 @@ struct control_port {
 	uint32_t handle; /* in the engine; 0: this record is free */
 	bool on_demand;
 	struct control_interface_record *interface;
+	bool edge; /* it is an edge's */
 };
 
 struct control_port_table {

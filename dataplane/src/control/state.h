@@ -22,6 +22,8 @@ struct control_balancer_table {
 	struct control_key_table by_address; /* (VNI, address) */
 };
 
+struct control_edge_record;
+
 struct control {
 	struct ferrite_engine *engine;
 	struct control_config config;
@@ -44,6 +46,8 @@ struct control {
 	struct control_key_table vip_owners; /* (VNI, address) to the port of the interface */
 	struct control_nat_table nat_table;
 	struct control_balancer_table balancers;
+	struct control_edge_record *edges[FERRITE_MAX_EDGES];
+	unsigned edge_count;
 	const struct control_capture_ops *capture_ops;
 	void *capture_context;
 	bool capturing;
@@ -60,6 +64,10 @@ void control_routes_clear(struct control *control, uint32_t vni);
 /* Counts one user of a VNI out; with the last go its routes and neighbour NATs. */
 void control_vni_leave(struct control *control, uint32_t vni);
 void control_neighbor_nats_clear(struct control *control, uint32_t vni, bool every_vni);
+
+/* Ports that live as long as who asked for them; one of the start is not closed. */
+enum control_status control_port_open_on_demand(struct control *control, const char *device, struct control_port **opened);
+void control_port_close_on_demand(struct control *control, struct control_port *port);
 
 /* An endpoint in the making: whether its underlay address is free and there is room for it, here and in the engine. */
 bool control_endpoint_reserve(struct control *control, const ferrite_ipv6 *preferred);

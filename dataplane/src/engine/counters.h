@@ -27,6 +27,13 @@
 	X(stage_relay, "stage.relay.packets") \
 	X(stage_answer, "stage.answer.packets") \
 	X(stage_virtual_service, "stage.virtual_service.packets") \
+	X(stage_edge_in, "stage.edge_in.packets") \
+	X(stage_edge_out, "stage.edge_out.packets") \
+	X(stage_edge_held, "stage.edge_held.packets") \
+	X(stage_edge_arp, "stage.edge_arp.packets") \
+	X(stage_edge_nd, "stage.edge_nd.packets") \
+	X(stage_edge_echo, "stage.edge_echo.packets") \
+	X(stage_edge_error, "stage.edge_error.packets") \
 	X(drop_no_interface, "drop.no_interface") \
 	X(drop_malformed, "drop.malformed") \
 	X(drop_not_ip, "drop.not_ip") \
@@ -59,7 +66,9 @@
 	X(drop_balancer_port, "drop.balancer_port") \
 	X(drop_balancer_empty, "drop.balancer_empty") \
 	X(drop_edge_unknown, "drop.edge_unknown") \
-	X(drop_edge_source, "drop.edge_source")
+	X(drop_edge_source, "drop.edge_source") \
+	X(drop_edge_ttl, "drop.edge_ttl") \
+	X(drop_edge_gateway, "drop.edge_gateway")
 
 struct counters {
 #define X(field, name) uint64_t field;

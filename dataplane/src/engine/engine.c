@@ -77,6 +77,7 @@ static void free_engine(struct ferrite_engine *engine)
 		neighbor_nat_free(engine->neighbor_nats);
 	service_address_free(&engine->service_addresses);
 	network_free(engine);
+	edges_free(engine);
 	handover_free(engine);
 	free(engine->rcu);
 	table_free(engine->interfaces, sizeof(struct interface) * FERRITE_MAX_INTERFACES, 0);
@@ -233,7 +234,7 @@ int ferrite_port_close(struct ferrite_engine *engine, uint32_t handle)
 	struct port *port = port_at(engine, handle);
 	if (port == NULL)
 		return -ENOENT;
-	if (port->interface != NULL)
+	if (port->interface != NULL || port->edge != NULL)
 		return -EBUSY;
 	/* The worker drops it from its list when it sees the version, before it is freed. */
 	__atomic_store_n(&port->closing, true, __ATOMIC_RELEASE);

@@ -438,8 +438,7 @@ static bool is_whole(const struct ferrite_engine *engine, uint32_t index)
 	/* A route's number is only believed once it was looked up anew, but it must be one. */
 	if (entry->action == FLOW_ROUTE && raw32(entry->target) > engine->routes.capacity + ROUTE_SPARE)
 		return false;
-	if ((entry->bits & FLOW_BALANCED) != 0 && (entry->balancer == 0 || entry->balancer >= FERRITE_MAX_ENDPOINTS ||
-						   engine->balancers[entry->balancer] == NULL))
+	if ((entry->bits & FLOW_BALANCED) != 0 && (entry->balancer == 0 || engine->balancers[entry->balancer] == NULL))
 		return false;
 	if (entry->state >= FLOW_STATES || entry->translate > FLOW_SERVED || entry->source > ENDPOINT_PLACES)
 		return false;

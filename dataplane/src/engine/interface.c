@@ -104,7 +104,7 @@ int ferrite_interface_add(struct ferrite_engine *engine, const struct ferrite_in
 	int status;
 	if (port == NULL || config->port == 0 || config->vni == 0 || config->vni >= VNI_LIMIT)
 		return -EINVAL;
-	if (port->interface != NULL)
+	if (port->interface != NULL || port->edge != NULL)
 		return -EBUSY;
 	bool has4 = raw32(config->ipv4.bytes) != 0, has6 = !zero16(config->ipv6.bytes);
 	if ((has4 && routed(engine, config->vni, 4, config->ipv4.bytes)) ||

@@ -181,6 +181,7 @@ int ferrite_vip_add(struct ferrite_engine *engine, uint32_t index, ferrite_ipv4 
 		__atomic_store_n(&interface->has_vip, 1, __ATOMIC_RELAXED);
 		endpoint_publish(&engine->endpoints, place, ENDPOINT_VIP);
 		interface_touch(engine, interface);
+		edges_touch(engine);
 	}
 	unlock(engine);
 	return status == 0 ? 0 : return_place(engine, place, status);
@@ -195,6 +196,7 @@ int ferrite_vip_remove(struct ferrite_engine *engine, uint32_t index)
 	service_address_remove(&engine->service_addresses, interface->vni->number, 4, interface->vip);
 	__atomic_store_n(&interface->has_vip, 0, __ATOMIC_RELAXED);
 	interface_touch(engine, interface);
+	edges_touch(engine);
 	unlock(engine);
 	free_place(engine, interface->vip_endpoint);
 	return 0;
@@ -312,12 +314,16 @@ void ferrite_nat_usage(struct ferrite_engine *engine, uint32_t interface, uint32
 
 int ferrite_neighbor_nat_add(struct ferrite_engine *engine, const struct ferrite_neighbor_nat *entry)
 {
-	return neighbor_nat_add(engine->neighbor_nats, entry);
+	int status = neighbor_nat_add(engine->neighbor_nats, entry);
+	edges_touch(engine);
+	return status;
 }
 
 int ferrite_neighbor_nat_remove(struct ferrite_engine *engine, const struct ferrite_neighbor_nat *entry)
 {
-	return neighbor_nat_remove(engine->neighbor_nats, entry);
+	int status = neighbor_nat_remove(engine->neighbor_nats, entry);
+	edges_touch(engine);
+	return status;
 }
 
 /* Load balancers. */
@@ -378,6 +384,7 @@ int ferrite_balancer_add(struct ferrite_engine *engine, const struct ferrite_bal
 	if (status == 0) {
 		__atomic_store_n(&engine->balancers[index], balancer, __ATOMIC_RELEASE);
 		endpoint_publish(&engine->endpoints, place, ENDPOINT_BALANCER);
+		edges_touch(engine);
 	}
 	unlock(engine);
 	if (status < 0) {
@@ -397,6 +404,7 @@ int ferrite_balancer_remove(struct ferrite_engine *engine, uint32_t index)
 	service_address_remove(&engine->service_addresses, balancer->vni, balancer->family, balancer->address);
 	endpoint_withdraw(&engine->endpoints, balancer->endpoint);
 	__atomic_store_n(&engine->balancers[index], NULL, __ATOMIC_RELEASE);
+	edges_touch(engine);
 	unlock(engine);
 	engine_quiesce(engine);
 	engine_purge(engine, FLOW_FROM_BALANCER, index);

@@ -8,6 +8,7 @@
 #include "stage/classify.h"
 #include "stage/decap.h"
 #include "stage/decide.h"
+#include "stage/edge.h"
 
 /* The packet may be acted on as the entry says, without a look at anything else. */
 static inline bool usual(const struct ferrite_engine *engine, const struct flow_entry *entry, const struct packet *packet,
@@ -96,7 +97,10 @@ static inline void forward_underlay(struct ferrite_engine *engine, struct rte_mb
 	if (__builtin_expect(packet->plain, 1))
 		entry = found(engine, buffer, candidate);
 	if (__builtin_expect(entry == NULL || !usual(engine, entry, packet, 0), 0)) {
-		decide_underlay(engine, buffer);
+		if (flow_kind(packet->context) == FLOW_FROM_EDGE) /* which makes no flows */
+			edge_overlay(engine, buffer, tally);
+		else
+			decide_underlay(engine, buffer);
 		return;
 	}
 	STEP(engine, .stage = FERRITE_STEP_FLOW, .decision = 1, .reference = flow_place(&engine->flows, flow_original(&engine->flows, entry)));
@@ -115,16 +119,30 @@ static inline void near(struct ferrite_engine *engine, struct tally *tally)
 	}
 }
 
-void pipeline_access(struct ferrite_engine *engine, struct port *port, struct rte_mbuf **burst, unsigned count)
+/* A port of an edge, or of nobody. */
+static void without_interface(struct ferrite_engine *engine, struct port *port, struct rte_mbuf **burst, unsigned count,
+			      struct tally *tally)
 {
-	struct interface *interface = __atomic_load_n(&port->interface, __ATOMIC_ACQUIRE);
-	COUNT(engine, stage_classify, count);
-	if (interface == NULL) {
+	struct edge *edge = __atomic_load_n(&port->edge, __ATOMIC_ACQUIRE);
+	if (edge == NULL) {
 		COUNT(engine, drop_no_interface, count);
 		rte_pktmbuf_free_bulk(burst, count);
 		return;
 	}
+	edge_outside(engine, edge, burst, count, tally);
+	near(engine, tally);
+	tally_add(engine, tally);
+}
+
+void pipeline_access(struct ferrite_engine *engine, struct port *port, struct rte_mbuf **burst, unsigned count)
+{
+	struct interface *interface = __atomic_load_n(&port->interface, __ATOMIC_ACQUIRE);
+	COUNT(engine, stage_classify, count);
 	struct tally tally = {0};
+	if (interface == NULL) {
+		without_interface(engine, port, burst, count, &tally);
+		return;
+	}
 	struct flow_entry *entries[BURST];
 	for (unsigned i = 0; i < count && i < AHEAD; i++)
 		fetch_packet(burst[i], IPV6_LENGTH - ETHERNET_LENGTH);

@@ -35,6 +35,7 @@ enum {
 	OWNERS = FERRITE_MAX_INTERFACES + FERRITE_MAX_ENDPOINTS,
 	MAX_VIRTUAL_SERVICES = 256,
 	NEAR_LIMIT = 2 * BURST,
+	EDGE_FRAGMENTS = OWNERS, /* owners of fragments: edges come behind load balancers */
 };
 
 /* Cardinality: one per interface of this host, at its index. Lines are ordered by who reads them. */
@@ -96,6 +97,8 @@ struct virtual_service {
 	uint8_t underlay[16];
 };
 
+struct edge;
+struct edge_cached;
 struct event_ring;
 struct tracer;
 
@@ -111,6 +114,9 @@ struct ferrite_engine {
 	struct nat_group *nat_groups; /* [NAT_GROUPS], from 1 */
 	struct counters *interface_counters; /* [FERRITE_MAX_INTERFACES]; 0: what has no interface */
 	struct tracer *trace;         /* NULL: nobody looks */
+	struct edge *edges[FERRITE_MAX_EDGES + 1]; /* from 1 */
+	struct edge_cached *edge_cache; /* [EDGE_CACHE], made with the first edge */
+	uint32_t edge_epoch;          /* changes with what edges find beside routes: neighbour NATs, service addresses */
 	uint8_t prefix[8];
 	uint16_t mtu;
 	uint32_t seed;
@@ -168,6 +174,7 @@ struct ferrite_engine {
 	struct handover handover;
 };
 
+/* To the ledger, what a successor must know before it restores anything (engine/handover.c). */
 void handover_note(struct ferrite_engine *engine);
 void handover_epochs(struct ferrite_engine *engine);
 
@@ -275,6 +282,13 @@ struct job {
 void engine_run(struct ferrite_engine *engine, bool (*step)(struct ferrite_engine *engine, void *argument), void *argument);
 /* Ends every flow that came from (kind, index) or is delivered to the interface. */
 void engine_purge(struct ferrite_engine *engine, unsigned kind, uint32_t index);
+/* Edges look anew for what is no route. Control, after the change. */
+static inline void edges_touch(struct ferrite_engine *engine)
+{
+	(void)__atomic_add_fetch(&engine->edge_epoch, 1, __ATOMIC_ACQ_REL);
+}
+void edges_free(struct ferrite_engine *engine);
+
 /* Decides flows of the interface anew. Control. */
 static inline void interface_touch(struct ferrite_engine *engine, struct interface *interface)
 {

@@ -1,5 +1,6 @@
 #include "apply.hpp"
 
+#include "edge.hpp"
 #include "read.hpp"
 #include "write.hpp"
 
@@ -196,6 +197,27 @@ void put_firewall(struct control *control, const dataplane::v1::FirewallSpec &sp
 	done(control_firewall_put(control, &firewall), result);
 }
 
+void put_edge(struct control *control, const dataplane::v1::EdgeSpec &spec, Result *result)
+{
+	control_edge_spec edge;
+	ferrite_ipv6 underlay{};
+	Invalid invalid = read_edge(spec, *control_underlay_prefix(control), edge);
+
+	if (invalid != nullptr)
+		return refuse(invalid, result);
+	with_underlay(control_edge_ensure(control, &edge, &underlay), underlay, result);
+}
+
+void delete_edge(struct control *control, const std::string &wanted, Result *result)
+{
+	char name[CONTROL_ID_TEXT];
+	Invalid invalid = read_edge_name(wanted, name);
+
+	if (invalid != nullptr)
+		return refuse(invalid, result);
+	done(control_edge_delete(control, name), result);
+}
+
 } // namespace
 
 void apply_operation(struct control *control, const Operation &operation, Result *result)
@@ -241,8 +263,9 @@ void apply_operation(struct control *control, const Operation &operation, Result
 	case Operation::kDeleteFirewall:
 		return delete_of(control, operation.delete_firewall(), control_firewall_delete, result);
 	case Operation::kPutEdge:
+		return put_edge(control, operation.put_edge(), result);
 	case Operation::kDeleteEdge:
-		return done(CONTROL_UNIMPLEMENTED, result);
+		return delete_edge(control, operation.delete_edge(), result);
 	case Operation::OPERATION_NOT_SET:
 		break;
 	}

@@ -7,6 +7,7 @@
 
 #include "apply.hpp"
 #include "counters.hpp"
+#include "edge.hpp"
 #include "read.hpp"
 #include "write.hpp"
 
@@ -170,6 +171,12 @@ ServiceBatches copy_services(const struct control *control)
 		control,
 		[](void *to, const control_firewall *firewall) {
 			static_cast<ServiceBatches *>(to)->add(&ListBatch::add_firewalls, *firewall, write_firewall);
+		},
+		&all);
+	control_edge_each(
+		control,
+		[](void *to, const control_edge *edge) {
+			static_cast<ServiceBatches *>(to)->add(&ListBatch::add_edges, *edge, write_edge);
 		},
 		&all);
 	return all;

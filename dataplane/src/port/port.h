@@ -70,6 +70,7 @@ struct port {
 	bool closing;                 /* control: to be dropped by the worker */
 	uint32_t mtu;                 /* longest IP packet (uplink: inner packet + 40) that is sent unsegmented */
 	struct interface *interface;  /* published by the control thread */
+	struct edge *edge;            /* likewise: the port is an edge's, and no interface's */
 	uint8_t mac[6];               /* of the gateway */
 	uint8_t guest_mac[6];         /* zero: not known before its first frame */
 	unsigned pending_count;

@@ -3,6 +3,7 @@
 #include "packet/answer.h"
 #include "stage/classify.h"
 #include "stage/decap.h"
+#include "stage/edge.h"
 #include "stage/plan.h"
 #include "stage/service.h"
 
@@ -111,6 +112,8 @@ static void send_back(struct ferrite_engine *engine, const struct arrival *from,
 	COUNT(engine, stage_answer, 1);
 	if (from->home != NULL)
 		deliver(engine, from->home, buffer, packet->family);
+	else if (raw64(from->back) == raw64(engine->prefix)) /* an edge of this host asked */
+		edge_near(engine, buffer, engine->endpoints.places[place].underlay, from->back);
 	else if (engine->uplinks.count == 0)
 		DROP(engine, drop_no_uplink, buffer);
 	else

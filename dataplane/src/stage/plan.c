@@ -1,6 +1,7 @@
 #include "stage/plan.h"
 
 #include "packet/murmur.h"
+#include "stage/edge.h"
 
 static const uint8_t NAT64_PREFIX[12] = {0, 0x64, 0xff, 0x9b};
 
@@ -39,6 +40,8 @@ bool endpoint_takes(const struct ferrite_engine *engine, const struct endpoint *
 		balancer = __atomic_load_n(&engine->balancers[endpoint->owner], __ATOMIC_ACQUIRE);
 		return balancer != NULL && balancer->family == family &&
 			memcmp(balancer->address, destination, family == 4 ? 4 : 16) == 0;
+	case ENDPOINT_EDGE:
+		return true; /* whatever is outside */
 	default:
 		return false;
 	}
@@ -217,11 +220,11 @@ static bool is_nat64(const struct plan *plan, const struct way *way)
 static unsigned leave(struct ferrite_engine *engine, struct plan *plan, const struct way *way)
 {
 	enum counter reason = NO_DROP;
-	if (engine->uplinks.count == 0)
+	bool outside = way->length == 0, near = way->kind == WAY_NEAR;
+	if (engine->uplinks.count == 0 && !near)
 		return no(plan, COUNTER_drop_no_uplink);
-	bool outside = way->length == 0;
-	plan->action = way->action;
-	memcpy(plan->target, way->target, 16);
+	plan->action = near ? FLOW_NEAR : way->action;
+	memcpy(plan->target, near ? engine->endpoints.places[way->endpoint].underlay : way->target, 16);
 	plan->bits |= outside ? FLOW_PUBLIC : 0;
 	plan->reply_kind = FLOW_FROM_INTERFACE;
 	plan->reply_index = plan->sender->index;
@@ -357,7 +360,7 @@ static unsigned arrive(struct ferrite_engine *engine, struct plan *plan, uint32_
 		return arrive_nat(engine, plan, endpoint);
 	case ENDPOINT_BALANCER:
 		return arrive_balancer(engine, plan, endpoint);
-	case ENDPOINT_EDGE: /* the edge takes over here: docs/packet-path.md, "Edge" */
+	case ENDPOINT_EDGE: /* it makes no flows (stage/edge.h) */
 		return no(plan, COUNTER_drop_edge_unknown);
 	default:
 		return deliver_to(engine, plan, owner);
@@ -413,6 +416,8 @@ static unsigned from_vm(struct ferrite_engine *engine, struct plan *plan)
 	case WAY_LOCAL:
 		return deliver_to(engine, plan, &engine->interfaces[way.interface]);
 	case WAY_NEAR:
+		if (endpoint_is_edge(engine, way.endpoint)) /* out of the overlay, as by one of another host */
+			return leave(engine, plan, &way);
 		return way.endpoint == 0 ? no(plan, COUNTER_drop_route_miss) : arrive(engine, plan, way.endpoint);
 	case WAY_FAR:
 		return leave(engine, plan, &way);

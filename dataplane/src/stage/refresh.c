@@ -4,6 +4,7 @@
  * tuple, translation, target, then the way of the direction that the packet has. What the flow chose when it began
  * (translation, port, target) it keeps as long as that may be; only the route is looked up as if it were new.
  */
+#include "stage/edge.h"
 #include "stage/plan.h"
 
 /* The packet of the original direction as it came, and as it leaves. */
@@ -91,9 +92,15 @@ static bool has_moved(struct ferrite_engine *engine, const struct flow_entry *or
 	if (way.kind == WAY_LOCAL)
 		there = way.interface;
 	else if (way.kind == WAY_NEAR && way.endpoint != 0 &&
-		 engine->endpoints.places[way.endpoint].kind != ENDPOINT_BALANCER)
+		 engine->endpoints.places[way.endpoint].kind != ENDPOINT_BALANCER && !endpoint_is_edge(engine, way.endpoint))
 		there = engine->endpoints.places[way.endpoint].owner;
 	return there != (receiver != NULL ? receiver->index : 0);
+}
+
+static bool is_public(const struct ferrite_engine *engine, const struct way *way)
+{
+	bool out = way->kind == WAY_FAR || (way->kind == WAY_NEAR && endpoint_is_edge(engine, way->endpoint));
+	return out && way->length == 0;
 }
 
 /* The decision of this direction. NO_DROP, or why there is none now. */
@@ -115,7 +122,7 @@ static enum counter complete(struct ferrite_engine *engine, struct flow_entry *e
 		tuple_flip(first, &leaves);
 	way_to(engine, from, &sent, leaves.family, leaves.addresses + (leaves.family == 4 ? 4 : 16), &way);
 	entry->source = from->endpoint;
-	entry->bits = (uint8_t)((entry->bits & ~FLOW_PUBLIC) | (way.kind == WAY_FAR && way.length == 0 ? FLOW_PUBLIC : 0));
+	entry->bits = (uint8_t)((entry->bits & ~FLOW_PUBLIC) | (is_public(engine, &way) ? FLOW_PUBLIC : 0));
 	switch (way.kind) {
 	case WAY_LOCAL: /* whoever began it has come to this host */
 		return set_deliver(entry, way.interface);

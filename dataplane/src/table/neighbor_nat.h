@@ -64,6 +64,16 @@ static inline uint32_t neighbor_nat_head(const struct neighbor_nat_table *table,
 	return (uint32_t)mix(table->seed ^ vni, raw32(ip)) & (NEIGHBOR_NAT_HEADS - 1);
 }
 
+/* Whether a neighbour has any port of the address. */
+static inline bool neighbor_nat_has(const struct neighbor_nat_table *table, uint32_t vni, const uint8_t ip[4])
+{
+	const struct neighbor_nat_group *group =
+		__atomic_load_n(&table->heads[neighbor_nat_head(table, vni, ip)], __ATOMIC_ACQUIRE);
+	while (group != NULL && (group->vni != vni || raw32(group->ip) != raw32(ip)))
+		group = __atomic_load_n(&group->next, __ATOMIC_ACQUIRE);
+	return group != NULL && group->count > 0;
+}
+
 /* The underlay address, valid until the worker's next quiescent state; NULL: no neighbour has it. `port`: host order. */
 static inline const uint8_t *neighbor_nat_find(const struct neighbor_nat_table *table, uint32_t vni,
 					       const uint8_t ip[4], uint16_t port)

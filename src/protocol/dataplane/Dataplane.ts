@@ -163,10 +163,13 @@ export interface EdgeSpec {
   readonly vni: number
   /** NAME of a port given at start, or KIND:DEVICE. */
   readonly device: string
+  /** Its own address outside, and the length of the prefix on the link where that is not its own: "192.0.2.2/24". */
   readonly outsideIpv4?: string | undefined
   readonly outsideIpv6?: string | undefined
   readonly gatewayIpv4?: string | undefined
   readonly gatewayIpv6?: string | undefined
+  /** Of both gateways; absent: they are asked. */
+  readonly gatewayMac?: string | undefined
   readonly underlayAddress?: string | undefined
 }
 

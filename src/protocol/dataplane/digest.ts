@@ -122,6 +122,7 @@ export const edgeDigest = (spec: EdgeSpec): bigint =>
       spec.gatewayIpv4 ?? "",
       spec.gatewayIpv6 ?? "",
       spec.underlayAddress ?? "",
+      ...(spec.gatewayMac === undefined ? [] : [spec.gatewayMac]),
     ].join("|"),
   )
 

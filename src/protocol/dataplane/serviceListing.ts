@@ -163,14 +163,30 @@ const firewallOf = (field: string, spec: WireFirewall): FirewallSpec => {
   }
 }
 
+/** An address, and perhaps the length of the prefix on the link. */
+const own = (canonical: (field: string, text: string) => string, field: string, text: string): string => {
+  const slash = text.indexOf("/")
+  if (slash < 0) return canonical(field, text)
+  if (!/^[1-9][0-9]{0,2}$/.test(text.slice(slash + 1))) return fail(`${field}: ${text} has no length`)
+  return `${canonical(field, text.slice(0, slash))}${text.slice(slash)}`
+}
+
+const macOf = (field: string, text: string): string =>
+  /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/.test(text) ? text : fail(`${field}: ${text} is no MAC`)
+
 const edgeOf = (field: string, spec: WireEdge): EdgeSpec => ({
   name: idOf(`${field}.name`, spec.name),
   vni: spec.vni,
   device: within(`${field}.device`, spec.device, 1, bounds.device),
-  ...(spec.outsideIpv4 === "" ? {} : { outsideIpv4: canonical4(`${field}.outside_ipv4`, spec.outsideIpv4) }),
-  ...(spec.outsideIpv6 === "" ? {} : { outsideIpv6: canonical6(`${field}.outside_ipv6`, spec.outsideIpv6) }),
+  ...(spec.outsideIpv4 === ""
+    ? {}
+    : { outsideIpv4: own(canonical4, `${field}.outside_ipv4`, spec.outsideIpv4) }),
+  ...(spec.outsideIpv6 === ""
+    ? {}
+    : { outsideIpv6: own(canonical6, `${field}.outside_ipv6`, spec.outsideIpv6) }),
   ...(spec.gatewayIpv4 === "" ? {} : { gatewayIpv4: canonical4(`${field}.gateway_ipv4`, spec.gatewayIpv4) }),
   ...(spec.gatewayIpv6 === "" ? {} : { gatewayIpv6: canonical6(`${field}.gateway_ipv6`, spec.gatewayIpv6) }),
+  ...(spec.gatewayMac === "" ? {} : { gatewayMac: macOf(`${field}.gateway_mac`, spec.gatewayMac) }),
   ...wanted(field, spec.underlayAddress),
 })
 

@@ -146,6 +146,7 @@ const encodeEdge = (spec: EdgeSpec) => ({
   outsideIpv6: spec.outsideIpv6 ?? "",
   gatewayIpv4: spec.gatewayIpv4 ?? "",
   gatewayIpv6: spec.gatewayIpv6 ?? "",
+  gatewayMac: spec.gatewayMac ?? "",
   underlayAddress: spec.underlayAddress ?? "",
 })
 
@@ -254,5 +255,6 @@ const plainEdge = (spec: WireEdge): EdgeSpec => ({
   ...(spec.outsideIpv6 === "" ? {} : { outsideIpv6: spec.outsideIpv6 }),
   ...(spec.gatewayIpv4 === "" ? {} : { gatewayIpv4: spec.gatewayIpv4 }),
   ...(spec.gatewayIpv6 === "" ? {} : { gatewayIpv6: spec.gatewayIpv6 }),
+  ...(spec.gatewayMac === "" ? {} : { gatewayMac: spec.gatewayMac }),
   ...asked(spec.underlayAddress),
 })

@@ -2,8 +2,8 @@
 import { HashMap } from "effect"
 import { type EdgeSpec, type EdgeState, statusCodes } from "../Dataplane.ts"
 import { edgeDigest } from "../digest.ts"
-import { format, isZero, parseIpv4, parseIpv6 } from "./address.ts"
-import type { Bytes } from "./bytes.ts"
+import { format, isZero, macAt, parseIpv4, parseIpv6, parseMac } from "./address.ts"
+import { type Bytes, u8 } from "./bytes.ts"
 import { opens, resolveDevice } from "./device.ts"
 import {
   badWanted,
@@ -18,7 +18,15 @@ import {
   takeAddress,
   wantedAddress,
 } from "./result.ts"
-import { type Edge, emptyVni, find, gatewayMacOf, type ModelState } from "./tables.ts"
+import {
+  type Edge,
+  emptyVni,
+  find,
+  gatewayMacOf,
+  limits,
+  type ModelState,
+  type OwnOutside,
+} from "./tables.ts"
 import { releaseVni } from "./vni.ts"
 
 export const edgeState = (edge: Edge): EdgeState => ({
@@ -40,33 +48,80 @@ const outside = (
 
 const maxVni = 0xff_ffff
 
+/** "ADDRESS" or "ADDRESS/LENGTH". */
+const ownOutside = (
+  text: string | undefined,
+  parse: (text: string) => Bytes | undefined,
+): OwnOutside | undefined | { readonly invalid: true } => {
+  const slash = text?.indexOf("/") ?? -1
+  const address = outside(slash < 0 ? text : text?.slice(0, slash), parse)
+  const tail = slash < 0 ? undefined : (text?.slice(slash + 1) ?? "")
+  if (slash === 0 || (tail !== undefined && !/^[1-9][0-9]{0,2}$/.test(tail))) return { invalid: true }
+  if (isInvalid(address)) return address
+  const width = parse === parseIpv4 ? 32 : 128
+  const length = tail === undefined ? width : Number(tail)
+  if (length > width) return { invalid: true }
+  return address === undefined ? undefined : { address, length }
+}
+
+export const ownText = ({ address, length }: OwnOutside): string =>
+  length === (address.includes(":") ? 128 : 32) ? address : `${address}/${length}`
+
+const gatewayMacText = (text: string | undefined): string | undefined | { readonly invalid: true } => {
+  if (text === undefined || text === "") return undefined
+  const bytes = parseMac(text)
+  if (bytes === undefined || (u8(bytes, 0) & 1) !== 0) return { invalid: true }
+  return isZero(bytes) ? undefined : macAt(bytes, 0)
+}
+
 /** Canonical, or the text of the first check that fails. */
 const check = (state: ModelState, asked: EdgeSpec): EdgeSpec | string => {
   if (!/^[A-Za-z0-9_-]{1,63}$/.test(asked.name)) return "Invalid edge name"
   if (!named(asked.device, 1, 63)) return "Invalid device_name"
-  const outsideIpv4 = outside(asked.outsideIpv4, parseIpv4)
+  const outsideIpv4 = ownOutside(asked.outsideIpv4, parseIpv4)
   if (isInvalid(outsideIpv4)) return "Invalid outside_ipv4"
-  const outsideIpv6 = outside(asked.outsideIpv6, parseIpv6)
+  const outsideIpv6 = ownOutside(asked.outsideIpv6, parseIpv6)
   if (isInvalid(outsideIpv6)) return "Invalid outside_ipv6"
   const gatewayIpv4 = outside(asked.gatewayIpv4, parseIpv4)
   if (isInvalid(gatewayIpv4)) return "Invalid gateway_ipv4"
   const gatewayIpv6 = outside(asked.gatewayIpv6, parseIpv6)
   if (isInvalid(gatewayIpv6)) return "Invalid gateway_ipv6"
+  const gatewayMac = gatewayMacText(asked.gatewayMac)
+  if (isInvalid(gatewayMac)) return "Invalid gateway_mac"
   const wanted = wantedAddress(state, asked.underlayAddress)
   if (isInvalid(wanted)) return badWanted
   return {
     name: asked.name,
     vni: asked.vni,
     device: asked.device,
-    ...(outsideIpv4 === undefined ? {} : { outsideIpv4 }),
-    ...(outsideIpv6 === undefined ? {} : { outsideIpv6 }),
+    ...(outsideIpv4 === undefined ? {} : { outsideIpv4: ownText(outsideIpv4) }),
+    ...(outsideIpv6 === undefined ? {} : { outsideIpv6: ownText(outsideIpv6) }),
     ...(gatewayIpv4 === undefined ? {} : { gatewayIpv4 }),
     ...(gatewayIpv6 === undefined ? {} : { gatewayIpv6 }),
+    ...(gatewayMac === undefined ? {} : { gatewayMac }),
     ...(wanted === undefined ? {} : { underlayAddress: wanted }),
   }
 }
 
-const strange = { ipv4: undefined, ipv6: undefined } as const
+const ownOf = (text: string | undefined, parse: (text: string) => Bytes | undefined) => {
+  const own = ownOutside(text, parse)
+  return own === undefined || "invalid" in own ? undefined : own
+}
+
+/** What an edge knows of outside before anybody there has spoken. */
+const strangeTo = (spec: EdgeSpec): Pick<Edge, "neighbours" | "outside4" | "outside6"> => {
+  const { gatewayIpv4, gatewayIpv6, gatewayMac } = spec
+  const gateway = { mac: gatewayMac, fixed: gatewayMac !== undefined, tries: 0, nextAt: 0, held: [] }
+  return {
+    outside4: ownOf(spec.outsideIpv4, parseIpv4),
+    outside6: ownOf(spec.outsideIpv6, parseIpv6),
+    neighbours: HashMap.fromIterable(
+      [gatewayIpv4, gatewayIpv6].flatMap((address) =>
+        address === undefined ? [] : [[address, gateway] as const],
+      ),
+    ),
+  }
+}
 
 const change = (state: ModelState, old: Edge, spec: EdgeSpec): Step => {
   const stays =
@@ -77,7 +132,7 @@ const change = (state: ModelState, old: Edge, spec: EdgeSpec): Step => {
   const before = edgeDigest(old.spec)
   const after = edgeDigest(spec)
   if (before === after) return done(state, old.underlayAddress)
-  const edges = HashMap.set(state.edges, spec.name, { ...old, spec, gateways: strange })
+  const edges = HashMap.set(state.edges, spec.name, { ...old, spec, ...strangeTo(spec) })
   return done(digested({ ...state, edges }, before, after), old.underlayAddress)
 }
 
@@ -90,6 +145,7 @@ export const putEdge = (state: ModelState, asked: EdgeSpec): Step => {
   if (opened === undefined || !opens(state, spec.device)) return failed(state, statusCodes.NOT_FOUND)
   if (HashMap.has(state.devices, opened) || HashMap.some(state.edges, (edge) => edge.opened === opened))
     return failed(state, statusCodes.ALREADY_EXISTS)
+  if (HashMap.size(state.edges) >= limits.edges) return failed(state, statusCodes.VNF_INSERT)
   const given = giveAddress(state, "edge", spec.underlayAddress, { _tag: "Edge", name: spec.name })
   if (given === undefined) return failed(state, statusCodes.VNF_INSERT)
   if (spec.vni < 1 || spec.vni > maxVni) return failed(state, statusCodes.VNI_INIT4)
@@ -100,7 +156,7 @@ export const putEdge = (state: ModelState, asked: EdgeSpec): Step => {
     opened,
     device: opened.slice(opened.indexOf(":") + 1),
     mac: state.config.macs.get(opened) ?? gatewayMacOf(opened),
-    gateways: strange,
+    ...strangeTo(spec),
   }
   const next: ModelState = {
     ...given.state,

@@ -15,7 +15,7 @@ import type {
   NeighborNatSpec,
 } from "../Dataplane.ts"
 import { bytesOf, type Family, format, mask, type Prefix } from "./address.ts"
-import { concat, fnv1a64, fromAscii, put16 } from "./bytes.ts"
+import { type Bytes, concat, fnv1a64, fromAscii, put16 } from "./bytes.ts"
 import { find } from "./find.ts"
 import { type Firewall } from "./firewall.ts"
 import { type Flows, noFlows } from "./flow.ts"
@@ -36,6 +36,7 @@ export const limits = {
   balancerPorts: 64,
   targets: 1_024,
   neighborNats: 1 << 17,
+  edges: 64,
 } as const
 
 /** Link addresses of the gateway that every VM sees. */
@@ -150,8 +151,27 @@ export interface Edge {
   readonly opened: string
   readonly device: string
   readonly mac: string
-  /** MACs of its gateways outside, as they have said them. */
-  readonly gateways: { readonly ipv4: string | undefined; readonly ipv6: string | undefined }
+  readonly outside4: OwnOutside | undefined
+  readonly outside6: OwnOutside | undefined
+  /** By address: the gateways and hosts of the link that were asked for. */
+  readonly neighbours: HashMap.HashMap<string, OutsideNeighbour>
+}
+
+/** An address of an edge on its link outside, and the length of the link's prefix. */
+export interface OwnOutside {
+  readonly address: string
+  readonly length: number
+}
+
+/** Cardinality: one per address outside that a packet was for. */
+export interface OutsideNeighbour {
+  readonly mac: string | undefined
+  /** Said by the operator: never asked for. */
+  readonly fixed: boolean
+  readonly tries: number
+  /** Not asked for before it. */
+  readonly nextAt: number
+  readonly held: ReadonlyArray<{ readonly type: number; readonly bytes: Bytes; readonly at: number }>
 }
 
 /** Whatever a packet from the underlay can be for. */
