@@ -41,6 +41,8 @@ static void grow(struct codec *codec, size_t more)
 
 static void raw(struct codec *codec, void *value, size_t size)
 {
+	if (size == 0)
+		return;
 	if (codec->writing) {
 		grow(codec, size);
 		if (codec->failed)
@@ -392,6 +394,14 @@ static uint64_t hash_of(const uint8_t *bytes, size_t length)
 	       control_hash(0x66657272697465ULL, bytes, length);
 }
 
+void control_handover_seal(uint8_t *bytes, size_t length)
+{
+	memcpy(bytes, magic, sizeof magic);
+	put_number(bytes + 4, CONTROL_HANDOVER_VERSION, 4);
+	put_number(bytes + 8, length, 8);
+	put_number(bytes + 16, hash_of(bytes + CONTROL_HANDOVER_HEADER, length - CONTROL_HANDOVER_HEADER), 8);
+}
+
 uint8_t *control_handover_save(const struct control *control, size_t *length)
 {
 	struct writer writer = {.codec.writing = true, .control = control};
@@ -416,12 +426,7 @@ uint8_t *control_handover_save(const struct control *control, size_t *length)
 		free(writer.codec.bytes);
 		return NULL;
 	}
-	memcpy(header, magic, sizeof magic);
-	put_number(header + 4, CONTROL_HANDOVER_VERSION, 4);
-	put_number(header + 8, writer.codec.length, 8);
-	put_number(header + 16,
-		   hash_of(writer.codec.bytes + CONTROL_HANDOVER_HEADER, writer.codec.length - CONTROL_HANDOVER_HEADER), 8);
-	memcpy(writer.codec.bytes, header, sizeof header);
+	control_handover_seal(writer.codec.bytes, writer.codec.length);
 	*length = writer.codec.length;
 	return writer.codec.bytes;
 }

@@ -18,6 +18,8 @@ enum { CONTROL_HANDOVER_VERSION = 1, CONTROL_HANDOVER_HEADER = 24, CONTROL_HANDO
 
 /* Bytes to be freed by the caller; NULL: no memory. */
 uint8_t *control_handover_save(const struct control *control, size_t *length);
+/* Writes the header of what stands behind it. */
+void control_handover_seal(uint8_t *bytes, size_t length);
 /* Into a control layer that has its options and ports and nothing else. False with one line in `error`: then it is to be
  * thrown away. */
 bool control_handover_restore(struct control *control, const uint8_t *bytes, size_t length,
