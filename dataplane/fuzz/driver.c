@@ -1,8 +1,9 @@
 /* Runs a target without libFuzzer: FILE... are replayed, and every file of a DIRECTORY (one that does not exist is
  * empty); then bounded random mutations of the target's seeds.
  *
- *   frame_fuzz [--rounds N] [--seed S] [--write DIRECTORY] [FILE|DIRECTORY...]
+ *   frame_fuzz [--rounds N] [--seconds N] [--seed S] [--write DIRECTORY] [FILE|DIRECTORY...]
  *
+ * --seconds ends the rounds early.
  * --write leaves the seeds as files, for libFuzzer to begin with.
  *
  * When one crashes: FUZZ_VERBOSE=1 names the round, FUZZ_ROUND=N runs only that one.
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "target.h"
 
@@ -93,11 +95,14 @@ static void write_seed(const char *directory, unsigned n, const uint8_t *data, s
 int main(int count, char **arguments)
 {
 	uint8_t data[LIMIT + 64];
-	unsigned long rounds = 20000, seed = 1;
+	unsigned long rounds = 20000, seed = 1, seconds = 3600, done = 0;
+	time_t begun = time(NULL);
 	const char *directory = NULL;
 	for (int i = 1; i < count; i++) {
 		if (strcmp(arguments[i], "--rounds") == 0 && i + 1 < count)
 			rounds = strtoul(arguments[++i], NULL, 10);
+		else if (strcmp(arguments[i], "--seconds") == 0 && i + 1 < count)
+			seconds = strtoul(arguments[++i], NULL, 10);
 		else if (strcmp(arguments[i], "--seed") == 0 && i + 1 < count)
 			seed = strtoul(arguments[++i], NULL, 10);
 		else if (strcmp(arguments[i], "--write") == 0 && i + 1 < count)
@@ -110,6 +115,8 @@ int main(int count, char **arguments)
 		if (directory != NULL)
 			write_seed(directory, seeds, data, size);
 	for (unsigned long round = 0; round < rounds; round++) {
+		if (round % 64 == 0 && time(NULL) - begun >= (time_t)seconds)
+			break;
 		state = (uint64_t)seed * 0x9e3779b97f4a7c15ULL + round; /* each round can be replayed by itself */
 		(void)chance(2);
 		size_t size = fuzz_seed(round < seeds ? (unsigned)round : chance(seeds), data, LIMIT);
@@ -121,7 +128,8 @@ int main(int count, char **arguments)
 		if (getenv("FUZZ_VERBOSE") != NULL)
 			(void)fprintf(stderr, "seed %lu round %lu, %zu bytes\n", seed, round, size);
 		(void)LLVMFuzzerTestOneInput(data, size);
+		done++;
 	}
-	printf("%lu rounds, %u seeds\n", rounds, seeds);
+	printf("%lu rounds, %u seeds\n", done, seeds);
 	return 0;
 }

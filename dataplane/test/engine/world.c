@@ -11,10 +11,13 @@ static void require(int status, const char *what)
 	exit(1);
 }
 
+uint32_t world_seed;
+
 struct ferrite_engine *world_engine(unsigned host, const char *uplink, uint16_t mtu)
 {
 	char error[FERRITE_ERROR_TEXT] = "";
-	struct ferrite_engine_config config = {.name = "test", .uplink = uplink, .mtu = mtu};
+	struct ferrite_engine_config config = {.name = "test", .uplink = uplink, .mtu = mtu,
+					       .has_seed = world_seed != 0, .seed = world_seed};
 	struct ferrite_engine *engine;
 	const uint8_t prefix[8] = {0xfd, 0, 0, 0x0f, 0, (uint8_t)host};
 	memcpy(config.underlay_prefix.bytes, prefix, 8);

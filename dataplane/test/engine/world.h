@@ -17,6 +17,8 @@ struct vm {
 	uint8_t mac[6], ipv4[4], ipv6[16];
 };
 
+/* Of engines that are started after it is set: all they choose can be had again. 0: by chance. */
+extern uint32_t world_seed;
 /* `host` is the number in fd00:f:HOST::/64. What does not start or open ends the process. */
 struct ferrite_engine *world_engine(unsigned host, const char *uplink, uint16_t mtu);
 /* A VM with 10.0.0.`number` and 2001:db8::`number`, MAC 02:00:00:00:00:`number`; its ring is named by both. */

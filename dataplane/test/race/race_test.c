@@ -695,12 +695,13 @@ static bool count_route(void *context, const struct ferrite_route *route)
 	return true;
 }
 
+static struct ferrite_capture *capture;
+
 /* Whatever only looks. */
 static void look(unsigned number)
 {
 	static struct ferrite_flow_event events[256];
 	static struct ferrite_trace_result result;
-	static struct ferrite_capture *capture;
 	struct ferrite_flow_query query = {0};
 	struct ferrite_point points[2] = {{.port = slots[number].port}, {0}};
 	struct ferrite_capture_config config = {.points = slots[number].port != 0 ? points : points + 1,
@@ -832,6 +833,8 @@ int main(int count, char **arguments)
 	for (unsigned i = 0; i < SLOTS; i++)
 		if (slots[i].index != 0)
 			interface_leave(i);
+	if (capture != NULL)
+		ferrite_capture_stop(engine, capture);
 	ferrite_engine_stop(engine);
 	(void)printf("%llu changes, %llu packets delivered, %llu left the host, %llu failures\n", (unsigned long long)changes,
 		     (unsigned long long)delivered, (unsigned long long)left, (unsigned long long)failures);

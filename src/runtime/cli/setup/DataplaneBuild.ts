@@ -101,6 +101,39 @@ export const ensureBuilt = (say: (doing: string) => Effect.Effect<void>) =>
     writeFileSync(stampFile, stamp)
   })
 
+/** The engine again, with what looks over its shoulder: a build directory of its own and the tests that are run there. */
+export interface Variant {
+  readonly suite: string
+  readonly folder: string
+  readonly options: ReadonlyArray<string>
+}
+
+const sanitized = (suite: string, folder: string, sanitizers: string): Variant => ({
+  suite,
+  folder: `${source}/${folder}`,
+  // Warnings differ with the optimisation and were errors in the usual build already.
+  options: [`-Db_sanitize=${sanitizers}`, "-Db_lundef=false", "-Doptimization=1", "-Dwerror=false"],
+})
+
+export const variants: ReadonlyArray<Variant> = [
+  sanitized("fuzz", "build-asan", "address,undefined"),
+  sanitized("race", "build-race", "thread"),
+]
+
+/** Builds what the variant's suite runs; nothing else of it, and not the gRPC front. */
+export const ensureVariant = (
+  { folder, options, suite }: Variant,
+  say: (doing: string) => Effect.Effect<void>,
+) =>
+  Effect.gen(function* () {
+    const log: Array<string> = []
+    if (!existsSync(`${folder}/build.ninja`)) {
+      yield* say("configuring")
+      yield* tool("meson", ["setup", ...options, folder, source], log, say)
+    }
+    yield* tool("ninja", ["-C", folder, `${suite}-tests`], log, say)
+  })
+
 /** The program, its tests and benches. */
 export const buildAll = (say: (doing: string) => Effect.Effect<void>) =>
   Effect.gen(function* () {

@@ -25,8 +25,16 @@ const checks: ReadonlyArray<Stage> = [
 
 const native: Stage = {
   name: "dataplane",
-  command: ["meson", "test", "-C", "dataplane/build", "--print-errorlogs"],
+  command: ["meson", "test", "-C", "dataplane/build", "--print-errorlogs"].concat(
+    Build.variants.flatMap(({ suite }) => ["--no-suite", suite]),
+  ),
 }
+
+/** Fuzz targets for some seconds each under sanitizers, and the threads against each other. */
+const watched = ({ folder, suite }: Build.Variant): Stage => ({
+  name: suite,
+  command: ["meson", "test", "-C", folder, "--no-rebuild", "--print-errorlogs", "--suite", suite],
+})
 
 const suite = (args: ReadonlyArray<string>): Stage => ({ name: "tests", command: ["vitest", "run", ...args] })
 
@@ -111,7 +119,21 @@ export const run = (args: ReadonlyArray<string>) =>
     yield* perform("build", told(building))
     if (args.length === 0) {
       for (const stage of checks) yield* perform(stage.name, runStage(stage))
-      if (Build.isBuilt()) yield* perform(native.name, runStage(native))
+      if (Build.isBuilt()) {
+        yield* perform(native.name, runStage(native))
+        for (const variant of Build.variants) {
+          const built = Build.ensureVariant(variant, sayOnce()).pipe(
+            Effect.as(true),
+            Effect.provideContext(services),
+          )
+          yield* perform(
+            variant.suite,
+            Effect.flatMap(told(built), (good) =>
+              good ? runStage(watched(variant)) : Effect.succeed(false),
+            ),
+          )
+        }
+      }
     }
     const tests = suite(args)
     yield* perform(tests.name, runStage(tests))
