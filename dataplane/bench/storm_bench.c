@@ -223,5 +223,6 @@ int main(int count, char **arguments)
 	for (enum storm storm = IDLE; storm < STORMS; storm++)
 		measure(storm, names[storm], length);
 	(void)printf("%llu packets went another way than their route's\n", (unsigned long long)wrong);
+	(void)fflush(stdout); /* its threads are not all at an end */
 	_exit(wrong == 0 ? 0 : 1);
 }
