@@ -42,6 +42,26 @@ static inline void segments_cut(struct rte_mbuf *buffer, uint32_t length)
 	packet_no_offload(packet_of(buffer));
 }
 
+/* Cuts off what is behind `length` bytes. False: there are not so many. */
+static inline bool segments_trim(struct rte_mbuf *buffer, uint32_t length)
+{
+	struct rte_mbuf *last = buffer;
+	uint32_t left = length;
+	uint16_t count = 1;
+	for (; left > last->data_len && last->next != NULL; count++) {
+		left -= last->data_len;
+		last = last->next;
+	}
+	if (left > last->data_len)
+		return false;
+	rte_pktmbuf_free(last->next);
+	last->next = NULL;
+	last->data_len = (uint16_t)left;
+	buffer->nb_segs = count;
+	buffer->pkt_len = length;
+	return true;
+}
+
 /* Makes room for `new` bytes of headers at `ip_offset` where there are `old` ones; what stands before them moves along.
  * False, and nothing is changed: no room. */
 static inline bool segment_resize(struct rte_mbuf *buffer, uint16_t ip_offset, uint32_t old, uint32_t new)

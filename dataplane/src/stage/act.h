@@ -83,8 +83,8 @@ static inline void act(struct ferrite_engine *engine, struct interface *sender, 
 	if (entry->translate != 0) {
 		tally->translate++;
 		uint8_t *data = packet_data(buffer);
-		if (__builtin_expect(entry->translate == FLOW_REWRITE && packet->plain && packet->icmp == ICMP_NONE &&
-				     packet->offload.needs_checksum == 0, 1))
+		if (__builtin_expect(entry->translate == FLOW_REWRITE && packet->plain && packet->offload.needs_checksum == 0 &&
+				     (packet->protocol == PROTOCOL_TCP || packet->protocol == PROTOCOL_UDP), 1))
 			translate4_plain(data + packet->ip_offset, data + packet->l4_offset, packet->protocol == PROTOCOL_TCP,
 					 &entry->rewrite);
 		else if (!act_translate(engine, buffer, entry))

@@ -7,6 +7,7 @@
 #ifndef FERRITE_STAGE_CLASSIFY_H
 #define FERRITE_STAGE_CLASSIFY_H
 
+#include "packet/segments.h"
 #include "stage/stage.h"
 
 enum { CLASSIFY_MALFORMED = 1, CLASSIFY_OTHER = 2 };
@@ -16,8 +17,7 @@ static inline bool classify_trim(struct rte_mbuf *buffer, uint32_t wanted)
 {
 	if (__builtin_expect(buffer->pkt_len == wanted, 1))
 		return true;
-	return buffer->pkt_len > wanted && buffer->nb_segs == 1 &&
-		rte_pktmbuf_trim(buffer, (uint16_t)(buffer->pkt_len - wanted)) == 0;
+	return segments_trim(buffer, wanted);
 }
 
 /* The IP packet at `offset`. False: malformed. A fragment's ports are looked for later, by who is in its way. */
