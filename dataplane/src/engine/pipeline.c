@@ -1,6 +1,7 @@
 /* Run to completion over a burst, in passes, so that what a packet will need is on its way while others are looked at.
  *
- * VM: (1) classify and fetch the flow bucket, (2) fetch both lines of the entry, (3) fetch where it leads, (4) act, or decide.
+ * VM: (1) classify and fetch the flow bucket, (2) fetch the entry, (3) fetch where it leads, or what the first packet of a
+ * flow needs, (4) act, or decide. Passes of their own do better than one pass that does each step for another packet.
  * Uplink: (0) fetch the endpoint that the outer destination names and its interface, (1) decap and fetch the bucket, (2) to
  * (4) as above.
  */
@@ -67,6 +68,48 @@ static inline void fetch_packet(const struct rte_mbuf *buffer, int outer)
 	rte_prefetch0(packet_of(buffer));
 	if (outer != 0)
 		rte_prefetch0(packet_data(buffer) - outer);
+}
+
+/* The key that the other direction of a VM's flow will probably have, if a packet of it is its first. */
+static uint64_t reply_hash(const struct ferrite_engine *engine, const struct interface *interface, const struct rte_mbuf *buffer)
+{
+	struct tuple tuple, back;
+	struct flow_key key;
+	unsigned kind = FLOW_FROM_INTERFACE;
+	uint32_t index = interface->index;
+	packet_tuple(buffer, &tuple);
+	tuple_flip(&tuple, &back);
+	if (tuple.family == 4 && interface->has_nat) {
+		kind = FLOW_FROM_NAT;
+		index = interface->nat.address;
+		memcpy(back.addresses + 4, interface->nat.ip, 4);
+		uint32_t port = __builtin_bswap16(nat_guess(engine->nats, &interface->nat, &tuple, engine->seed));
+		back.ports = (back.ports & 0xffff) | port << 16;
+	}
+	flow_key_of(&key, engine->flows.seed, flow_context(kind, index, back.family, back.protocol), &back);
+	return key.hash;
+}
+
+/* First packets of flows of a VM, by all appearances: what deciding them will look for is on its way before the first of
+ * them is decided. Only guesses. Under the decide lock, as it reads what they read. */
+static __attribute__((noinline)) void fetch_first(struct ferrite_engine *engine, const struct interface *interface,
+						  struct rte_mbuf **burst, const uint8_t *first, unsigned count)
+{
+	const struct flow_table *flows = &engine->flows;
+	uint64_t hashes[BURST];
+	rte_spinlock_lock(&engine->decide_lock);
+	for (unsigned i = 0; i < count; i++) {
+		const struct rte_mbuf *buffer = burst[first[i]];
+		const struct packet *packet = packet_of(buffer);
+		hashes[i] = reply_hash(engine, interface, buffer);
+		rte_prefetch0(&flows->buckets[flow_primary(flows, hashes[i])]);
+		rte_prefetch0(&flows->buckets[flow_secondary(flows, hashes[i])]);
+		if (packet->family == 4)
+			route_fetch4(&engine->routes, interface->vni, packet_data(buffer) + packet->ip_offset + 16);
+	}
+	rte_spinlock_unlock(&engine->decide_lock);
+	for (unsigned i = 0; i < count; i++)
+		flow_prefetch(flow_candidate(flows, hashes[i]), true);
 }
 
 static inline void forward_vm(struct ferrite_engine *engine, struct port *port, struct interface *interface,
@@ -144,6 +187,8 @@ void pipeline_access(struct ferrite_engine *engine, struct port *port, struct rt
 		return;
 	}
 	struct flow_entry *entries[BURST];
+	uint8_t first[BURST];
+	unsigned first_count = 0;
 	for (unsigned i = 0; i < count && i < AHEAD; i++)
 		fetch_packet(burst[i], IPV6_LENGTH - ETHERNET_LENGTH);
 	for (unsigned i = 0; i < count; i++) {
@@ -155,8 +200,13 @@ void pipeline_access(struct ferrite_engine *engine, struct port *port, struct rt
 	for (unsigned i = 0; i < count; i++)
 		entries[i] = fetch_entry(engine, burst[i]);
 	uint32_t base = epoch_of_vm(interface);
-	for (unsigned i = 0; i < count; i++)
+	for (unsigned i = 0; i < count; i++) {
 		fetch_way(engine, entries[i]);
+		if (__builtin_expect(entries[i]->ports != packet_of(burst[i])->ports && packet_of(burst[i])->plain, 0))
+			first[first_count++] = (uint8_t)i;
+	}
+	if (__builtin_expect(first_count > 0, 0))
+		fetch_first(engine, interface, burst, first, first_count);
 	for (unsigned i = 0; i < count; i++)
 		forward_vm(engine, port, interface, burst[i], entries[i], base, &tally);
 	near(engine, &tally);

@@ -56,6 +56,42 @@ bool decap_plain(struct ferrite_engine *engine, struct rte_mbuf *buffer)
 	return true;
 }
 
+/* UINT32_MAX where there is no IP packet of this version. */
+static uint32_t inner_length(const uint8_t *inner, uint8_t family)
+{
+	if (family == 4) {
+		uint32_t header = (inner[0] & 15u) * 4, total = load16(inner + 2);
+		return inner[0] >> 4 == 4 && header >= IPV4_LENGTH && total >= header ? total : UINT32_MAX;
+	}
+	return inner[0] >> 4 == 6 ? IPV6_LENGTH + (uint32_t)load16(inner + 4) : UINT32_MAX;
+}
+
+bool decap_unusual(struct ferrite_engine *engine, struct rte_mbuf *buffer)
+{
+	struct packet *packet = packet_of(buffer);
+	const struct ipv6_header *outer = (const struct ipv6_header *)(const void *)packet_data(buffer);
+	const uint8_t *inner = packet_data(buffer) + IPV6_LENGTH;
+	uint32_t have = buffer->data_len;
+	packet->family = 0;
+	if (have < IPV6_LENGTH || outer->version_class_label[0] >> 4 != 6)
+		return decap_refuse(engine, buffer, COUNTER_drop_outer_malformed);
+	if (__builtin_expect(outer->next_header != PROTOCOL_IPV4 && outer->next_header != PROTOCOL_IPV6, 0))
+		return decap_plain(engine, buffer);
+	uint8_t family = outer->next_header == PROTOCOL_IPV4 ? 4 : 6;
+	uint32_t length = load16(outer->payload_length);
+	if (have < IPV6_LENGTH + (family == 4 ? (uint32_t)IPV4_LENGTH : (uint32_t)IPV6_LENGTH))
+		return decap_refuse(engine, buffer, COUNTER_drop_outer_malformed);
+	uint32_t total = inner_length(inner, family);
+	if (__builtin_expect(total > length || IPV6_LENGTH + length > buffer->pkt_len, 0))
+		return decap_refuse(engine, buffer, COUNTER_drop_outer_malformed);
+	if (__builtin_expect(IPV6_LENGTH + total != buffer->pkt_len, 0) &&
+	    (packet->offload.needs_checksum || !classify_trim(buffer, IPV6_LENGTH + total)))
+		return decap_refuse(engine, buffer, COUNTER_drop_outer_malformed);
+	if (!classify_ip(buffer, IPV6_LENGTH))
+		return decap_refuse(engine, buffer, COUNTER_drop_malformed);
+	return decap_arrive(engine, buffer, outer->destination);
+}
+
 static void learn(struct interface *interface, const uint8_t mac[6])
 {
 	if ((mac[0] & 1) != 0)

@@ -215,13 +215,18 @@ static inline uint32_t flow_place(const struct flow_table *table, const struct f
 	return (uint32_t)(entry - table->entries);
 }
 
-/* The first entry with the hash's tag in its primary bucket, which should be here; some other one of the bucket where
- * there is none. */
+/* The first entry with the hash's tag in its primary bucket, which should be here; where there is none, the one that a
+ * new flow would probably take. */
 static inline struct flow_entry *flow_candidate(const struct flow_table *table, uint64_t hash)
 {
 	uint32_t bucket = flow_primary(table, hash);
 	uint32_t mask = tags_match(table->buckets[bucket].tags, flow_tag(hash));
-	return &table->entries[(size_t)bucket * 8 + tags_first(mask | 1u << 15)];
+	if (__builtin_expect(mask == 0, 0)) {
+		mask = tags_match(table->buckets[bucket].tags, 0) | 1u << 15;
+		__builtin_prefetch(&table->buckets[flow_secondary(table, hash)]);
+		__builtin_prefetch((const char *)&table->entries[(size_t)bucket * 8 + tags_first(mask)] + 64);
+	}
+	return &table->entries[(size_t)bucket * 8 + tags_first(mask)];
 }
 
 /* Fetches it. */

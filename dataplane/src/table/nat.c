@@ -326,6 +326,17 @@ uint32_t nat_map(struct nat_table *table, const struct nat_range *range, const s
 	return at;
 }
 
+uint16_t nat_guess(const struct nat_table *table, const struct nat_range *range, const struct tuple *tuple, uint32_t seed)
+{
+	int protocol = nat_protocol_index(tuple);
+	if (protocol < 0 || !valid(range))
+		return 0;
+	struct key key = key_of(range, tuple, (unsigned)protocol);
+	uint32_t at = find(table, head_of(table, &key), &key);
+	uint32_t start = range->min + nat_hash(range->vni, tuple, seed) % (range->max - range->min);
+	return (uint16_t)(at != 0 ? table->mappings[at].port : port_search(table, range, key.protocol, start));
+}
+
 void nat_unmap(struct nat_table *table, uint32_t at)
 {
 	if (at == NAT_EXHAUSTED || at == NAT_SHARED)

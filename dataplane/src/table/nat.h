@@ -104,6 +104,9 @@ static inline int nat_protocol_index(const struct tuple *tuple)
 	return tuple->icmp == ICMP_ECHO ? 2 : -1;
 }
 
+/* The port that a source has or will probably get, from a look that changes nothing. */
+uint16_t nat_guess(const struct nat_table *table, const struct nat_range *range, const struct tuple *tuple, uint32_t seed);
+
 /* `taken` (NULL: none is) says whether the reply key with this port is a live flow's. Returns the number of the mapping,
  * with one more use; NAT_SHARED; or NAT_EXHAUSTED, and then `port` is as it was. `seed`: the engine's. The hash of the
  * start is over the tuple as it is: IPv6 sources have 16 bytes, ICMPv6 is protocol 58. */

@@ -229,6 +229,22 @@ static inline const struct route_entry *route_lookup4(const struct route_table *
 	return NULL;
 }
 
+/* Fetches what a lookup begins with: the buckets of the two longest lengths. */
+static inline void route_fetch4(const struct route_table *table, const struct vni *vni, const uint8_t address[4])
+{
+	uint8_t wide[16] = {address[0], address[1], address[2], address[3]};
+	uint64_t lengths = __atomic_load_n(&vni->lengths4, __ATOMIC_RELAXED);
+	for (unsigned tries = 0; tries < 2 && lengths != 0; tries++) {
+		unsigned length = 63 - (unsigned)__builtin_clzll(lengths);
+		uint64_t high, low;
+		prefix_mask(wide, length, &high, &low);
+		uint64_t hash = route_hash(table, vni->number, 4, (uint8_t)length, high, low);
+		__builtin_prefetch(&table->buckets[(uint32_t)hash & (ROUTE_BUCKETS - 1)]);
+		__builtin_prefetch(&table->buckets[(uint32_t)(hash >> 24) & (ROUTE_BUCKETS - 1)]);
+		lengths &= ~(1ULL << length);
+	}
+}
+
 static inline const struct route_entry *route_lookup6(const struct route_table *table, const struct vni *vni,
 						      const uint8_t address[16])
 {
