@@ -21,7 +21,7 @@ all=$(ninja -C "$build" -t targets all | sed -n "s|^fuzz/\([a-z0-9]*\)_$kind:.*|
 ninja -C "$build" $(for name; do echo "fuzz/${name}_$kind"; done)
 mkdir -p "$build/found"
 export FERRITE_FUZZ="$build" FERRITE_SEEDS="$here/seeds" FERRITE_SECONDS="$seconds" FERRITE_KIND="$kind"
-export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=0}
+export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=0} UBSAN_OPTIONS=${UBSAN_OPTIONS:-halt_on_error=1:print_stacktrace=1}
 # One line each, and the end of the log of what failed.
 for name; do echo "$name"; done | xargs -P "$(nproc)" -I NAME sh -c '
 	name=NAME corpus="$FERRITE_FUZZ/corpus/$name" seeds="$FERRITE_SEEDS/$name" log="$FERRITE_FUZZ/found/$name.log"

@@ -33,7 +33,7 @@ const native: Stage = {
 /** Fuzz targets for some seconds each under sanitizers, and the threads against each other. */
 const watched = ({ folder, suite }: Build.Variant): Stage => ({
   name: suite,
-  command: ["meson", "test", "-C", folder, "--no-rebuild", "--print-errorlogs", "--suite", suite],
+  command: ["meson", "test", "-C", folder, "--print-errorlogs", "--suite", suite],
 })
 
 const suite = (args: ReadonlyArray<string>): Stage => ({ name: "tests", command: ["vitest", "run", ...args] })
