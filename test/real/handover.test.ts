@@ -291,7 +291,7 @@ describe.skipIf(why !== undefined)("handover", () => {
     const lock = `--active-lockfile=${folder}/h1.lock`
     await takeOver([lock])
     const standby = host(1, [lock])
-    await says(standby, "msg=following")
+    await says(standby, 'msg="following"')
     await apply(1, [
       { case: "createInterface", value: { id: "d", vni: 100, ipv4: "10.0.0.4", device: `vtap:${tap("d")}` } },
     ])

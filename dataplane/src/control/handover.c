@@ -5,12 +5,13 @@
 #include <string.h>
 
 #include "address.h"
+#include "edge.h"
 #include "ferrite/handover.h"
 #include "log.h"
 #include "state.h"
 
 enum kind { KIND_STATE = 1, KIND_INTERFACE, KIND_PREFIX, KIND_VIP, KIND_NAT, KIND_FIREWALL, KIND_RULE, KIND_BALANCER, KIND_NEIGHBOR,
-	    KIND_ROUTE, KIND_END };
+	    KIND_ROUTE, KIND_END, KIND_EDGE };
 
 static const uint8_t magic[4] = {'F', 'e', 'H', 'o'};
 
@@ -242,6 +243,22 @@ static void balancer_fields(struct codec *codec, struct control_balancer_spec *s
 	raw(codec, targets, *target_count * sizeof *targets);
 }
 
+static void edge_fields(struct codec *codec, struct control_edge_spec *spec, struct ferrite_identity *who)
+{
+	identity(codec, who);
+	text(codec, spec->name, sizeof spec->name);
+	NUMBER(codec, spec->vni);
+	text(codec, spec->device, sizeof spec->device);
+	BYTES(codec, spec->ipv4);
+	BYTES(codec, spec->gateway4);
+	BYTES(codec, spec->ipv6);
+	BYTES(codec, spec->gateway6);
+	NUMBER(codec, spec->length4);
+	NUMBER(codec, spec->length6);
+	BYTES(codec, spec->gateway_mac);
+	BYTES(codec, spec->preferred);
+}
+
 static void neighbor_fields(struct codec *codec, struct ferrite_neighbor_nat *entry)
 {
 	BYTES(codec, entry->ip);
@@ -367,6 +384,16 @@ static void save_balancer(void *context, const struct control_balancer *balancer
 	finish(writer);
 }
 
+static void save_edge(void *context, const struct control_edge *edge)
+{
+	struct writer *writer = context;
+	struct control_edge_spec spec = edge->spec;
+	struct ferrite_identity who = identity_of(writer, &edge->underlay);
+
+	edge_fields(begin(writer, KIND_EDGE), &spec, &who);
+	finish(writer);
+}
+
 static void save_neighbor(void *context, const struct ferrite_neighbor_nat *entry)
 {
 	struct writer *writer = context;
@@ -418,6 +445,7 @@ uint8_t *control_handover_save(const struct control *control, size_t *length)
 	for (uint32_t at = 0; at < control->ports.used; ++at)
 		if (control->ports.ports[at].interface != NULL)
 			save_interface(&writer, control->ports.ports[at].interface);
+	control_edge_each(control, save_edge, &writer);
 	control_balancer_each(control, save_balancer, &writer);
 	control_neighbor_nat_each(control, save_neighbor, &writer);
 	(void)control_route_each(control, 0, save_route, &writer);
@@ -616,6 +644,19 @@ static bool read_balancer(struct reader *reader, struct codec *codec)
 		    control_balancer_ensure(reader->control, &spec, targets, count, &underlay));
 }
 
+static bool read_edge(struct reader *reader, struct codec *codec)
+{
+	struct control_edge_spec spec = {.vni = 0};
+	struct ferrite_identity who;
+	ferrite_ipv6 underlay;
+
+	edge_fields(codec, &spec, &who);
+	if (codec->failed || spec.name[0] == 0 || spec.device[0] == 0 || spec.length4 > 32 || spec.length6 > 128 ||
+	    !is(reader, &who))
+		return refuse(reader, "edge", spec.name, CONTROL_SUCCESS);
+	return take(reader, "edge", spec.name, control_edge_ensure(reader->control, &spec, &underlay));
+}
+
 static bool read_neighbor(struct reader *reader, struct codec *codec)
 {
 	struct ferrite_neighbor_nat entry = {.vni = 0};
@@ -649,6 +690,8 @@ static bool read_record(struct reader *reader, enum kind kind, struct codec *cod
 		return read_interface(reader, codec);
 	case KIND_BALANCER:
 		return read_balancer(reader, codec);
+	case KIND_EDGE:
+		return read_edge(reader, codec);
 	case KIND_NEIGHBOR:
 		return read_neighbor(reader, codec);
 	case KIND_ROUTE:

@@ -76,7 +76,9 @@ int ferrite_edge_add(struct ferrite_engine *engine, const struct ferrite_edge_co
 		free(edge);
 		return -ENOMEM;
 	}
-	uint32_t place = endpoint_take(&engine->endpoints, ENDPOINT_EDGE, 0, &config->preferred_underlay, &status);
+	uint32_t place = endpoint_take(&engine->endpoints, ENDPOINT_EDGE, 0,
+				       handover_underlay(engine, &config->preferred_underlay), &status);
+	engine->handover.has_next = false;
 	if (place == 0) {
 		free(edge);
 		return status == -EEXIST ? -EADDRINUSE : status;

@@ -69,6 +69,8 @@ void HandoverServer::welcome(int connection)
 			close(connection);
 	} else if (wants == 0) {
 		give(connection);
+	} else {
+		followed = true; /* from now on this thread looks for changes */
 	}
 }
 
@@ -97,7 +99,6 @@ void HandoverServer::follow(struct control *control, int connection)
 	}
 	log_info("a standby follows", "count=%zu", followers.size() + 1);
 	followers.push_back(connection);
-	followed = true;
 	control_watch_ports(
 		control, [](void *self, const char *device) { static_cast<HandoverServer *>(self)->forget(device); }, this);
 }
@@ -117,7 +118,6 @@ void HandoverServer::refresh(struct control *control)
 		followers.erase(followers.begin() + static_cast<std::ptrdiff_t>(i));
 	}
 	told = change;
-	followed = !followers.empty();
 	auto end = std::chrono::steady_clock::now();
 
 	rest_until = end + 10 * (end - now);

@@ -5,7 +5,6 @@
  */
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <string>
@@ -44,7 +43,7 @@ private:
 	int wake = -1;
 	std::string socket_path;
 	std::thread waiter;
-	std::atomic<bool> followed{false};
+	bool followed = false; /* the waiting thread's */
 	/* The control thread's. */
 	std::vector<int> followers;
 	std::uint64_t told = 0;
