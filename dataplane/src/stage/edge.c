@@ -145,6 +145,7 @@ static void frame_to(const struct edge *edge, struct rte_mbuf *buffer, const uin
 	buffer->data_off = (uint16_t)(buffer->data_off + cut);
 	buffer->data_len = (uint16_t)(buffer->data_len - cut);
 	buffer->pkt_len -= (uint32_t)cut;
+	packet->l4_offset = (uint16_t)(packet->l4_offset - cut);
 	packet->ip_offset = ETHERNET_LENGTH;
 	uint8_t *frame = packet_data(buffer);
 	memcpy(frame, mac, 6);
@@ -256,6 +257,7 @@ static void put_outer(struct rte_mbuf *buffer, const uint8_t from[16], const uin
 	buffer->data_off = (uint16_t)(buffer->data_off - grow);
 	buffer->data_len = (uint16_t)(buffer->data_len + grow);
 	buffer->pkt_len = buffer->pkt_len + IPV6_LENGTH - packet->ip_offset;
+	packet->l4_offset = (uint16_t)(packet->l4_offset + grow);
 	packet->ip_offset = IPV6_LENGTH;
 	struct ipv6_header *outer = (struct ipv6_header *)(void *)packet_data(buffer);
 	*outer = (struct ipv6_header){.version_class_label = {0x60}, .hop_limit = 64};
@@ -309,8 +311,8 @@ static bool complain(struct ferrite_engine *engine, struct edge *edge, struct rt
 		return false;
 	}
 	edge->errors_next_ms = engine->now_ms + ICMP_ERROR_GAP_MS;
-	packet->ip_length = (uint16_t)(buffer->pkt_len - packet->ip_offset);
 	packet_no_offload(packet);
+	(void)classify_ip(buffer, packet->ip_offset); /* it may go on to an endpoint of this host */
 	COUNT(engine, stage_edge_error, 1);
 	STEP(engine, .stage = FERRITE_STEP_ANSWER, .decision = 3);
 	return true;

@@ -16,12 +16,15 @@ import { choiceHash } from "./murmur.ts"
 import { type Balancer, find, isOwnPrefix, settings } from "./tables.ts"
 import { nothing } from "./translate.ts"
 import { drop, drops, endFlow, interfaceOf, mayError, type Packet, tally, type Turn } from "./turn.ts"
-import { flip, isEchoRequest, type Tuple } from "./tuple.ts"
+import { flip, isEchoRequest, parseIp, type Tuple } from "./tuple.ts"
 
 /** Back to where the packet came from: the VM, or what stands in the outer source, from the address that it came to. */
 export const sendBack = (turn: Turn, packet: Packet, answer: Uint8Array, from: string): void => {
   if (packet.vm !== undefined) return deliver(turn, packet.vm.entry, answer)
   if (packet.outer === undefined) return
+  const tuple = isOwnPrefix(turn.state, packet.outer.source) ? parseIp(answer) : undefined
+  // An edge of this host asked.
+  if (tuple !== undefined) return passTo(turn, { ...packet, bytes: answer, tuple }, packet.outer.source, from)
   if (!settings(turn.state.config).uplink) return drop(turn, drops.noUplink)
   tally(turn, "stage.encap.packets")
   toUnderlay(turn, encapsulate(from, packet.outer.source, answer))

@@ -31,6 +31,8 @@ export const begin = (turn: Turn, packet: Packet, vm: Sender): void => {
       return toInterface(turn, packet, way.entry)
     case "Endpoint": {
       const endpoint = find(turn.state.underlay, way.address)
+      // Out of the overlay, as by one of another host.
+      if (endpoint?._tag === "Edge") return toRemote(turn, packet, entry, way)
       return endpoint === undefined ? drop(turn, drops.routeMiss) : arriveAt(turn, packet, endpoint)
     }
     case "Remote":
@@ -39,8 +41,13 @@ export const begin = (turn: Turn, packet: Packet, vm: Sender): void => {
 }
 
 /** Into the underlay, from the interface's address, its NAT or its VIP. */
-const toRemote = (turn: Turn, packet: Packet, entry: Interface, way: Way & { _tag: "Remote" }): void => {
-  if (!settings(turn.state.config).uplink) return drop(turn, drops.noUplink)
+const toRemote = (
+  turn: Turn,
+  packet: Packet,
+  entry: Interface,
+  way: Way & { _tag: "Remote" | "Endpoint" },
+): void => {
+  if (way._tag === "Remote" && !settings(turn.state.config).uplink) return drop(turn, drops.noUplink)
   const { tuple } = packet
   const outside = way.route.prefix.length === 0
   if (
@@ -87,7 +94,7 @@ const toNat = (
   packet: Packet,
   entry: Interface,
   nat: Nat,
-  way: Way & { _tag: "Remote" },
+  way: Way & { _tag: "Remote" | "Endpoint" },
 ): void => {
   const { tuple } = packet
   const wide = tuple.family === 6

@@ -2,6 +2,7 @@
  * Ways out: the longest prefix of a VNI, the next hop of a flow, the port of an interface, the uplink.
  */
 import { bytesOf } from "./address.ts"
+import { passTo } from "./arrive.ts"
 import { type Bytes, u16, u8 } from "./bytes.ts"
 import { encodeEthernet, etherTypes } from "./ethernet.ts"
 import { tooBig } from "./gateway.ts"
@@ -10,14 +11,14 @@ import { choiceHash } from "./murmur.ts"
 import { meter } from "./rate.ts"
 import { find, type Interface, isOwnPrefix, lookup, type ModelState, type Route, settings } from "./tables.ts"
 import { allowed, drop, drops, mayError, type Packet, tally, type Turn } from "./turn.ts"
-import type { Tuple } from "./tuple.ts"
+import { parseIp, type Tuple } from "./tuple.ts"
 
 /** Where a destination is. */
 export type Way =
   | { readonly _tag: "Miss" }
   | { readonly _tag: "Local"; readonly entry: Interface }
   /** An underlay address of this host. */
-  | { readonly _tag: "Endpoint"; readonly address: string }
+  | { readonly _tag: "Endpoint"; readonly address: string; readonly route: Route }
   | { readonly _tag: "Remote"; readonly address: string; readonly route: Route }
 
 const hopOf = (state: ModelState, route: Route, tuple: Tuple): string => {
@@ -37,7 +38,9 @@ export const wayTo = (state: ModelState, vni: number, destination: string, tuple
     return entry === undefined ? { _tag: "Miss" } : { _tag: "Local", entry }
   }
   const address = hopOf(state, route, tuple)
-  return isOwnPrefix(state, address) ? { _tag: "Endpoint", address } : { _tag: "Remote", address, route }
+  return isOwnPrefix(state, address)
+    ? { _tag: "Endpoint", address, route }
+    : { _tag: "Remote", address, route }
 }
 
 export const versionOf = (packet: Bytes): number => u8(packet, 0) >>> 4
@@ -99,10 +102,10 @@ export const leave = (
   turn: Turn,
   packet: Packet,
   from: Interface,
-  way: Way & { _tag: "Remote" },
+  way: Way & { _tag: "Remote" | "Endpoint" },
   out: Bytes,
 ): void => {
-  if (!settings(turn.state.config).uplink) return drop(turn, drops.noUplink)
+  if (way._tag === "Remote" && !settings(turn.state.config).uplink) return drop(turn, drops.noUplink)
   if (isTooBig(turn, packet, out)) return
   const rate = from.spec.publicRate ?? 0
   if (
@@ -111,6 +114,9 @@ export const leave = (
     !allowed(turn, `${from.index} public`, meter(rate, turn.now), out.length)
   )
     return drop(turn, drops.meterPublic)
+  // An edge of this host.
+  if (way._tag === "Endpoint")
+    return passTo(turn, rewrittenPacket(packet, out), way.address, from.underlayAddress)
   tally(turn, "stage.encap.packets")
   toUnderlay(turn, encapsulate(from.underlayAddress, way.address, out))
 }
@@ -131,4 +137,16 @@ export const inPrefix = (address: Bytes, network: string, length: number): boole
     if (difference >>> (8 - Math.min(8, length - bit)) !== 0) return false
   }
   return true
+}
+
+/** As it is after a rewrite. */
+export const rewrittenPacket = (packet: Packet, bytes: Bytes): Packet => {
+  if (bytes === packet.bytes) return packet
+  const { destinationPort, sourcePort } = packet.tuple
+  const tuple = parseIp(bytes) ?? packet.tuple
+  return {
+    ...packet,
+    bytes,
+    tuple: tuple.fragment === "later" ? { ...tuple, sourcePort, destinationPort } : tuple,
+  }
 }

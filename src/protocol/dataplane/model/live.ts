@@ -12,7 +12,7 @@ import { find } from "./find.ts"
 import { accepts } from "./firewall.ts"
 import { findFlow, type Flow, flowKey, type Found, hasEnded, touch } from "./flow.ts"
 import { protocols } from "./ip.ts"
-import { deliver, isTooBig, leave, wayTo } from "./leave.ts"
+import { deliver, isTooBig, leave, rewrittenPacket, wayTo } from "./leave.ts"
 import { convert, prefixed } from "./nat64.ts"
 import { passTo } from "./arrive.ts"
 import { relayToTarget } from "./balance.ts"
@@ -20,7 +20,7 @@ import { sendOutside, serviceReply, serviceRequest } from "./service.ts"
 import { settings } from "./tables.ts"
 import { translate, translateError, turned } from "./translate.ts"
 import { drop, drops, endFlow, holderOf, interfaceOf, type Packet, type Turn } from "./turn.ts"
-import { flip, parseIp, parseQuoted, tcpFlag, type Tuple } from "./tuple.ts"
+import { flip, parseQuoted, tcpFlag, type Tuple } from "./tuple.ts"
 
 type Verdict = "stands" | (typeof drops)["firewallEgress" | "firewallIngress" | "flowEnded"]
 
@@ -200,20 +200,9 @@ const send = (turn: Turn, packet: Packet, found: Found, key: Tuple, out: Bytes):
     if (!isTooBig(turn, packet, out)) deliver(turn, way.entry, out)
     return
   }
+  if (find(turn.state.underlay, way.address)?._tag === "Edge") return leave(turn, packet, entry, way, out)
   if (!isTooBig(turn, packet, out))
     passTo(turn, rewrittenPacket(packet, out), way.address, entry.underlayAddress)
-}
-
-/** As it is after a rewrite. */
-const rewrittenPacket = (packet: Packet, bytes: Bytes): Packet => {
-  if (bytes === packet.bytes) return packet
-  const { destinationPort, sourcePort } = packet.tuple
-  const tuple = parseIp(bytes) ?? packet.tuple
-  return {
-    ...packet,
-    bytes,
-    tuple: tuple.fragment === "later" ? { ...tuple, sourcePort, destinationPort } : tuple,
-  }
 }
 
 /** True: the packet was an error about a live flow, and is done with. */
