@@ -28,8 +28,17 @@ export type Change = JsonObject
 
 export type Command =
   | { readonly _tag: "Apply"; readonly operations: ReadonlyArray<Change> }
-  /** `partial`: a guest that leaves the checksum to its device. Means the same, so the model is not told. */
-  | { readonly _tag: "Frame"; readonly port: string; readonly bytes: Bytes; readonly partial?: boolean }
+  /**
+   * `partial`: a guest that leaves the checksum to its device, `segment`: and the cutting of a TCP packet into such
+   * pieces. Both mean the same packet, so the model is not told.
+   */
+  | {
+      readonly _tag: "Frame"
+      readonly port: string
+      readonly bytes: Bytes
+      readonly partial?: boolean
+      readonly segment?: number
+    }
   | { readonly _tag: "Uplink"; readonly bytes: Bytes }
   | { readonly _tag: "Advance"; readonly milliseconds: number }
 
@@ -92,6 +101,7 @@ const Kept = Schema.Struct({
         frame: Schema.String,
         port: Schema.String,
         partial: Schema.optionalKey(Schema.Boolean),
+        segment: Schema.optionalKey(Schema.Finite),
       }),
       Schema.Struct({ uplink: Schema.String }),
       Schema.Struct({ advance: Schema.Finite }),
@@ -101,6 +111,12 @@ const Kept = Schema.Struct({
 
 const unhex = (text: string): Bytes =>
   Uint8Array.from(text.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16))
+
+/** What is left to the device. */
+const left = (frame: { readonly partial?: boolean; readonly segment?: number }) => ({
+  ...(frame.partial === true ? { partial: true } : {}),
+  ...(frame.segment === undefined ? {} : { segment: frame.segment }),
+})
 
 export const parseCase = (text: string): Case => {
   const kept = Schema.decodeUnknownSync(Kept)(JSON.parse(text))
@@ -113,7 +129,7 @@ export const parseCase = (text: string): Case => {
           _tag: "Frame",
           port: command.port,
           bytes: unhex(command.frame),
-          ...(command.partial === true ? { partial: true } : {}),
+          ...left(command),
         }
       if ("uplink" in command) return { _tag: "Uplink", bytes: unhex(command.uplink) }
       return { _tag: "Advance", milliseconds: command.advance }
@@ -133,7 +149,7 @@ export const formatCase = ({ commands, options }: Case): string =>
             return {
               frame: hex(command.bytes),
               port: command.port,
-              ...(command.partial === true ? { partial: true } : {}),
+              ...left(command),
             }
           case "Uplink":
             return { uplink: hex(command.bytes) }
@@ -157,7 +173,7 @@ export const say = (command: Command): string => {
     case "Apply":
       return command.operations.map(sayChange).join("\n      ")
     case "Frame":
-      return `${command.port} sends ${sayFrame(command.bytes)}${command.partial === true ? " (checksum left)" : ""}`
+      return `${command.port} sends ${sayFrame(command.bytes)}${command.partial === true ? " (checksum left)" : ""}${command.segment === undefined ? "" : ` (to be cut into ${command.segment})`}`
     case "Uplink":
       return `underlay ${sayIp(command.bytes)}`
     case "Advance":

@@ -1,11 +1,12 @@
 /**
  * What the model and the engine must have in common: everything but what docs/packet-path.md leaves free, which is the
- * outer flow label, and the order of options and the padding of DHCPv4 messages.
+ * outer flow label, the order of options and the padding of DHCPv4 messages, and the checksum of a packet that is quoted
+ * before its device has made it.
  */
 import { type Bytes, hex, u16, u8 } from "#protocol/dataplane/model/bytes.ts"
 import { decodeDhcp4 } from "#protocol/dataplane/model/dhcp4.ts"
-import type { Case, Observation, Outcome } from "./case.ts"
-import { read } from "./packets.ts"
+import type { Case, Command, Observation, Outcome } from "./case.ts"
+import { isIcmpError, read } from "./packets.ts"
 
 export interface Difference {
   /** Number of the command; that of the commands: what counters say in the end. */
@@ -35,14 +36,34 @@ const lease = (frame: Bytes): string | undefined => {
 const comparable = ({ bytes, port }: Observation["emitted"][number]): string =>
   port === "" ? `uplink ${hex(unlabelled(bytes))}` : `${port} ${lease(bytes) ?? hex(bytes)}`
 
-/** Within a port in order; between ports there is none. */
-const lines = ({ emitted, results }: Observation): ReadonlyArray<string> => [
-  ...results.map(({ code, message }) => `${code} ${message}`),
-  ...[...new Set(emitted.map(({ port }) => port))]
-    .sort()
-    .flatMap((port) => emitted.filter((one) => one.port === port))
-    .map(comparable),
-]
+/** Of an ICMP error without its checksum and that of the packet that it quotes. */
+const unsummed = ({ bytes, port }: Observation["emitted"][number]): Observation["emitted"][number] => {
+  const out = Uint8Array.from(bytes)
+  const whole = read(out.subarray(port === "" ? 0 : 14))
+  const tunnelled = whole?.protocol === 4 || whole?.protocol === 41
+  const error = tunnelled ? read(whole.l4) : whole
+  const about = error !== undefined && isIcmpError(error) ? read(error.l4.subarray(8)) : undefined
+  if (about?.protocol !== 6 && about?.protocol !== 17) return { bytes, port }
+  error?.l4.fill(0, 2, 4)
+  const field = about.protocol === 6 ? 16 : 6
+  about.l4.fill(0, field, field + 2)
+  return { bytes: out, port }
+}
+
+/**
+ * Within a port in order; between ports there is none. What is quoted of a packet whose checksum is left to its device is
+ * quoted as it is.
+ */
+const lines = ({ emitted, results }: Observation, command: Command | undefined): ReadonlyArray<string> => {
+  const left = command?._tag === "Frame" && (command.partial === true || command.segment !== undefined)
+  return [
+    ...results.map(({ code, message }) => `${code} ${message}`),
+    ...[...new Set(emitted.map(({ port }) => port))]
+      .sort()
+      .flatMap((port) => emitted.filter((one) => one.port === port))
+      .map((one) => comparable(left ? unsummed(one) : one)),
+  ]
+}
 
 const dropped = (counters: ReadonlyMap<string, bigint>): ReadonlyArray<string> =>
   [...counters]
@@ -57,8 +78,8 @@ const same = (a: ReadonlyArray<string>, b: ReadonlyArray<string>): boolean =>
 export const difference = (one: Case, model: Outcome, engine: Outcome): Difference | undefined => {
   const nothing: Observation = { results: [], emitted: [] }
   for (let at = 0; at < one.commands.length; at++) {
-    const expected = lines(model.observations[at] ?? nothing)
-    const got = lines(engine.observations[at] ?? nothing)
+    const expected = lines(model.observations[at] ?? nothing, one.commands[at])
+    const got = lines(engine.observations[at] ?? nothing, one.commands[at])
     if (!same(expected, got)) return { at, model: expected, engine: got }
   }
   const expected = dropped(model.counters)

@@ -2,8 +2,9 @@
  * The same operations, packets and times through the model and through the native engine: results, every byte that is
  * emitted and the reasons of drops must be the same.
  *
- * FERRITE_SEED=n begins with that seed (else a random one), FERRITE_PACKETS=n runs more or less; the line printed with
- * a difference replays it. A case that differed once stays in `cases/`.
+ * The normal run has a fixed seed, and must reach what coverage.ts lists. FERRITE_SEED=n begins with another one,
+ * FERRITE_PACKETS=n runs more or less, and FERRITE_COVERAGE=1 prints what was reached; the line printed with a difference
+ * replays it. A case that differed once stays in `cases/`.
  */
 import { readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -11,6 +12,7 @@ import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { type Case, formatCase, parseCase, say, sayObservation } from "./case.ts"
+import * as coverage from "./coverage.ts"
 import { type Difference, difference } from "./compare.ts"
 import { type Engine, missing, start } from "./engine.ts"
 import { generate } from "./generate.ts"
@@ -20,7 +22,8 @@ import { probes } from "./probe.ts"
 import { shrink } from "./shrink.ts"
 
 const perCase = 50
-const firstSeed = Number(process.env["FERRITE_SEED"] ?? Math.floor(Math.random() * 1e9))
+const isNormal = process.env["FERRITE_SEED"] === undefined && process.env["FERRITE_PACKETS"] === undefined
+const firstSeed = Number(process.env["FERRITE_SEED"] ?? coverage.seed)
 const packets = Number(process.env["FERRITE_PACKETS"] ?? 10_000)
 const folder = new URL("cases/", import.meta.url).pathname
 
@@ -91,7 +94,7 @@ const known = Effect.fnUntraced(function* (engine: Engine) {
 
 const summary = (counts: ReadonlyMap<string, bigint>): string =>
   [...counts]
-    .filter(([name]) => /^(drop|stage|service|flow)\./.test(name))
+    .filter(([name]) => /^(drop|stage|service|flow|begun)\./.test(name))
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([name, value]) => `${value === 0n ? "!" : " "} ${name} ${value}`)
     .join("\n")
@@ -106,13 +109,18 @@ const all = Effect.gen(function* () {
     const got = yield* Effect.result(engine.run(made.case))
     if (got._tag === "Failure" || difference(made.case, made.model, got.success) !== undefined)
       return yield* fail(engine, made.case, seed)
-    for (const [name, value] of got.success.counters) counts.set(name, (counts.get(name) ?? 0n) + value)
+    const begun = [...made.model.counters].filter(([name]) => name.startsWith("begun."))
+    for (const [name, value] of [...got.success.counters, ...begun])
+      counts.set(name, (counts.get(name) ?? 0n) + value)
   }
   const unknown = Object.keys(kinds).filter((kind) => !allowed.has(kind as Kind))
   if (process.env["FERRITE_COVERAGE"] !== undefined)
     process.stderr.write(
       `seed ${firstSeed}, ${packets} packets, not known by both: ${unknown.join(" ")}\n${summary(counts)}\n`,
     )
+  const seldom = coverage.lacking(counts)
+  if (isNormal && seldom.length > 0)
+    assert.fail(`seed ${firstSeed}, ${packets} packets: reached too seldom\n${seldom.join("\n")}`)
 })
 
 const lacking = missing()

@@ -81,7 +81,9 @@ const encode = (command: Command): Uint8Array => {
         ),
       ])
     case "Frame":
-      return named(command.partial === true ? "P" : "F", command.port, command.bytes)
+      return command.segment === undefined
+        ? named(command.partial === true ? "P" : "F", command.port, command.bytes)
+        : named("S", command.port, Buffer.concat([put16(command.segment), command.bytes]))
     case "Uplink":
       return Buffer.concat([Buffer.from("U"), command.bytes])
     case "Advance": {
@@ -91,6 +93,8 @@ const encode = (command: Command): Uint8Array => {
     }
   }
 }
+
+const put16 = (value: number): Uint8Array => Uint8Array.of(value >>> 8, value & 0xff)
 
 const sized = (body: Uint8Array): Uint8Array => {
   const head = Buffer.alloc(4)

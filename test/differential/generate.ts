@@ -10,6 +10,7 @@ import {
   addRoute,
   addVm,
   anyChange,
+  disturb,
   emptyPlan,
   type Kind,
   type Plan,
@@ -33,7 +34,7 @@ export const generate = (seed: number, packets: number, allowed: ReadonlySet<Kin
   const dice = makeDice(seed)
   const options: Options = {
     seed: dice.below(0x1_0000_0000),
-    mtu: dice.pick([1450, 1500, 1280]),
+    mtu: dice.pick([1450, 1500, 1280, 1450, 1500, 1280, 9000]),
     uplink: !dice.oneIn(25),
     flowTimeoutSeconds: dice.pick([30, 30, 5]),
     ...(dice.oneIn(12) ? { flowLimit: dice.pick([2, 6]) } : {}),
@@ -75,12 +76,16 @@ export const generate = (seed: number, packets: number, allowed: ReadonlySet<Kin
     if (observation.results.every(({ code }) => code === 0)) step.done()
   }
 
-  /** What is quoted in an error is quoted as it was sent, so only what is short and TCP. */
+  /** Super-packets are no longer than the MTU here: that is judged by their pieces, which the model knows nothing of. */
   const leftToDevice = (command: Command): Command => {
     if (command._tag !== "Frame") return command
     const { bytes, port } = command
-    const short = bytes.length < options.mtu && read(bytes.subarray(14))?.protocol === 6
-    return { _tag: "Frame", port, bytes, ...(short && dice.oneIn(4) ? { partial: true } : {}) }
+    const seen = read(bytes.subarray(14))
+    const segmented = seen?.protocol === 6 && seen.fragment === "whole" && seen.bytes.length <= options.mtu
+    if (segmented && seen.l4.length > 32 && dice.oneIn(2))
+      return { _tag: "Frame", port, bytes, segment: dice.pick([4, 8, 536, 1220]) }
+    const whole = seen?.protocol === 6 || seen?.protocol === 17
+    return { _tag: "Frame", port, bytes, ...(whole && dice.oneIn(4) ? { partial: true } : {}) }
   }
 
   for (let i = 2 + dice.below(4); i > 0; i--) change(addVm(plan, dice))
@@ -95,6 +100,10 @@ export const generate = (seed: number, packets: number, allowed: ReadonlySet<Kin
       // What lives is decided anew.
       for (let i = dice.below(5); i > 0; i--)
         for (const command of goingOn(situation)) obey(leftToDevice(command))
+    }
+    if (dice.oneIn(20)) {
+      change(disturb(plan, dice, allowed))
+      for (let i = 3; i > 0; i--) for (const command of goingOn(situation)) obey(leftToDevice(command))
     }
     if (dice.oneIn(10)) obey(pause(dice, options.flowTimeoutSeconds))
     for (const command of traffic(situation))

@@ -39,6 +39,15 @@ export interface Peer {
   readonly underlay: string
 }
 
+/** A way out of the overlay, and what is outside. */
+export interface Edge {
+  readonly name: string
+  readonly port: string
+  readonly vni: number
+  readonly underlay: string
+  readonly spec: JsonObject
+}
+
 export interface Plan {
   readonly vnis: ReadonlyArray<number>
   readonly vms: Array<Vm>
@@ -46,6 +55,7 @@ export interface Plan {
   readonly routes: Array<{ readonly vni: number; readonly prefix: string }>
   readonly neighbours: Array<JsonObject>
   readonly firewalls: Set<string>
+  readonly edges: Array<Edge>
   /** Given out so far: indexes of underlay addresses, ids. */
   next: number
 }
@@ -57,6 +67,7 @@ export const emptyPlan = (vnis: ReadonlyArray<number>): Plan => ({
   routes: [],
   neighbours: [],
   firewalls: new Set(),
+  edges: [],
   next: 1,
 })
 
@@ -66,7 +77,7 @@ export interface Step {
   readonly done: () => void
 }
 
-const types = { interface: 1, vip: 2, nat: 3, balancer: 4, share: 5, alias: 6 } as const
+const types = { interface: 1, vip: 2, nat: 3, balancer: 4, share: 5, alias: 6, edge: 7 } as const
 
 const underlay = (plan: Plan, type: keyof typeof types): string => {
   const index = plan.next++
@@ -167,8 +178,8 @@ export const addVm = (plan: Plan, dice: Dice): Step | undefined => {
 
 /** What of an interface may change while it is there. */
 const settings = (dice: Dice): JsonObject => ({
-  ...(dice.oneIn(8) ? { totalRate: `${dice.pick([1, 5, 30])}` } : {}),
-  ...(dice.oneIn(8) ? { publicRate: `${dice.pick([1, 2])}` } : {}),
+  ...(dice.oneIn(6) ? { totalRate: `${dice.pick([1, 5, 30])}` } : {}),
+  ...(dice.oneIn(5) ? { publicRate: `${dice.pick([1, 2])}` } : {}),
   ...(dice.oneIn(6) ? { spoofCheckOff: true } : {}),
   ...(dice.oneIn(8) ? { flowLimit: dice.pick([1, 3, 8]) } : {}),
   ...(dice.oneIn(8) ? { flowRate: dice.pick([1, 2, 5]) } : {}),
@@ -230,11 +241,13 @@ export const addRoute = (plan: Plan, dice: Dice): Step | undefined => {
   ])
   const exact = peers.find(([address]) => prefix.startsWith(`${address}/`))?.[1]
   const own = [...plan.vms.map((vm) => vm.underlay), ...plan.endpoints.map((one) => one.underlay)]
+  const edge = plan.edges.find((one) => one.vni === vni)
   const hop = dice.weighted<string>([
     [12, exact ?? dice.pick(remotes)],
     [1, dice.pick(remotes)],
     [2, dice.maybe(own) ?? remotes[0]],
     [1, `${host.prefix}d001:80:0:99`],
+    [edge === undefined || exact !== undefined ? 0 : 8, edge?.underlay ?? ""],
   ])
   const several = dice.oneIn(6)
   return {
@@ -456,6 +469,49 @@ const removeBalancer = (plan: Plan, dice: Dice): Step | undefined => {
   }
 }
 
+/** Outside of an edge: two ports that no VM has. */
+export const edgePorts = ["p6", "p7"] as const
+export const edgeOutside = {
+  own4: ["192.0.2.254/24", "198.51.100.254", "192.0.2.254/25"],
+  own6: ["2001:db8:99::fe/64", "2001:db8:99::fe"],
+  gateways4: ["192.0.2.1", "198.51.100.1"],
+  gateways6: ["2001:db8:99::1", "fe80::99"],
+  mac: "02:00:00:00:00:99",
+} as const
+
+const addEdge = (plan: Plan, dice: Dice): Step => {
+  const old = dice.maybe(plan.edges)
+  const again = old !== undefined && dice.oneIn(2) ? old : undefined
+  const port = again?.port ?? dice.pick(edgePorts)
+  const name = again?.name ?? `edge-${port}`
+  const vni = again?.vni ?? dice.pick(plan.vnis)
+  const address = again?.underlay ?? underlay(plan, "edge")
+  const spec: JsonObject = {
+    name,
+    vni,
+    device: port,
+    ...(dice.oneIn(8) ? {} : { outsideIpv4: dice.pick(edgeOutside.own4) }),
+    ...(dice.oneIn(4) ? {} : { outsideIpv6: dice.pick(edgeOutside.own6) }),
+    ...(dice.oneIn(6) ? {} : { gatewayIpv4: dice.pick(edgeOutside.gateways4) }),
+    ...(dice.oneIn(4) ? {} : { gatewayIpv6: dice.pick(edgeOutside.gateways6) }),
+    ...(dice.oneIn(3) ? { gatewayMac: edgeOutside.mac } : {}),
+    underlayAddress: address,
+  }
+  return {
+    change: put("putEdge", spec),
+    done: () => {
+      keep(plan.edges, (one) => one.name !== name)
+      plan.edges.push({ name, port, vni, underlay: address, spec })
+    },
+  }
+}
+
+const removeEdge = (plan: Plan, dice: Dice): Step | undefined => {
+  const one = dice.maybe(plan.edges)
+  if (one === undefined) return undefined
+  return { change: put("deleteEdge", one.name), done: () => keep(plan.edges, (other) => other !== one) }
+}
+
 export const rule = (dice: Dice, id: number): JsonObject => {
   const family = dice.weighted([
     [4, "4"],
@@ -578,6 +634,8 @@ export const kinds = {
   removeBalancer: [1, removeBalancer],
   addFirewall: [5, addFirewall],
   removeFirewall: [2, removeFirewall],
+  addEdge: [3, addEdge],
+  removeEdge: [1, removeEdge],
   nonsense: [1, nonsense],
 } as const satisfies Record<string, readonly [number, (plan: Plan, dice: Dice) => Step | undefined]>
 
@@ -587,6 +645,12 @@ export const anyChange = (plan: Plan, dice: Dice, allowed: ReadonlySet<Kind>): S
     allowed.has(kind),
   )
   return dice.weighted(list.map(([, [weight, make]]) => [weight, make] as const))(plan, dice)
+}
+
+/** A change that ends flows where there are some: of translations and of targets. */
+export const disturb = (plan: Plan, dice: Dice, allowed: ReadonlySet<Kind>): Step | undefined => {
+  const kind = dice.pick(["addNat", "addVip", "addBalancer", "removeNat", "removeVip"] as const)
+  return allowed.has(kind) ? kinds[kind][1](plan, dice) : undefined
 }
 
 export const macOfGateway = (vm: Vm): string => gatewayMac(vm.port)

@@ -45,6 +45,15 @@ const firewall = {
   rules: [{ id: "r", egress: true, accept: true, priority: 1, protocol: 6 }],
 }
 
+const edge = {
+  name: "edge",
+  vni: 100,
+  device: "p6",
+  outsideIpv4: "192.0.2.254/24",
+  gatewayIpv4: "192.0.2.1",
+  underlayAddress: address(7, 7),
+}
+
 const changes: ReadonlyArray<readonly [Kind, ReadonlyArray<Change>]> = [
   ["addVm", []],
   ["removeVm", [{ deleteInterface: "vm0" }]],
@@ -81,6 +90,8 @@ const changes: ReadonlyArray<readonly [Kind, ReadonlyArray<Change>]> = [
   ["addBalancer", [{ putLoadBalancer: balancer }]],
   ["removeBalancer", [{ putLoadBalancer: balancer }, { deleteLoadBalancer: "lb" }]],
   ["addFirewall", [{ putFirewall: firewall }]],
+  ["addEdge", [{ putEdge: edge }]],
+  ["removeEdge", [{ putEdge: edge }, { deleteEdge: "edge" }]],
   ["removeFirewall", [{ putFirewall: firewall }, { deleteFirewall: "vm0" }]],
 ]
 

@@ -14,7 +14,7 @@ const without = <A>(list: ReadonlyArray<A>, from: number, count: number): Readon
 const simpler = (command: Command): ReadonlyArray<Command> => {
   if (command._tag === "Apply" && command.operations.length > 1)
     return command.operations.map((_, i) => ({ ...command, operations: without(command.operations, i, 1) }))
-  if (command._tag === "Frame" && command.partial === true)
+  if (command._tag === "Frame" && (command.partial === true || command.segment !== undefined))
     return [{ _tag: "Frame", port: command.port, bytes: command.bytes }]
   return []
 }

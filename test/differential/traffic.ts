@@ -28,8 +28,11 @@ import {
   tcp,
   udp,
 } from "./packets.ts"
+import { gatewayMac } from "./case.ts"
 import {
   balancerAddresses,
+  type Edge,
+  edgeOutside,
   type Endpoint,
   macOfGateway,
   outside,
@@ -377,9 +380,127 @@ const back = (
     return make(inner).map((packet) => fromUnderlay(whole.destination, to, packet))
   }
   const vm = s.plan.vms.find(({ port }) => port === emitted.port)
+  const edge = s.plan.edges.find(({ port }) => port === emitted.port)
   const seen = read(emitted.bytes.subarray(14))
+  if (edge !== undefined && seen !== undefined)
+    return make(seen).map((packet) => fromOutside(s, edge, packet))
   if (vm === undefined || seen === undefined) return []
   return make(seen).map((packet) => fromVm(vm, packet, s.dice))
+}
+
+const fromOutside = (s: Situation, edge: Edge, packet: Bytes): Command => ({
+  _tag: "Frame",
+  port: edge.port,
+  bytes: ipFrame(s.dice.oneIn(40) ? "ff:ff:ff:ff:ff:ff" : gatewayMac(edge.port), edgeOutside.mac, packet),
+})
+
+/** What neighbours of an edge say: they are asked, ask, or speak up. */
+const neighbourOutside = (s: Situation, edge: Edge): Command => {
+  const { dice } = s
+  const send = (destination: string, type: number, payload: Bytes): Command => ({
+    _tag: "Frame",
+    port: edge.port,
+    bytes: frame(destination, edgeOutside.mac, type, payload),
+  })
+  const here = [...reachable(s.plan).map(({ address }) => address), "192.0.2.254", "2001:db8:99::fe"]
+  if (dice.oneIn(2))
+    return send(
+      dice.oneIn(2) ? "ff:ff:ff:ff:ff:ff" : gatewayMac(edge.port),
+      0x0806,
+      encodeArp({
+        operation: dice.oneIn(2) ? "reply" : "request",
+        senderMac: dice.oneIn(8) ? "02:00:00:00:00:98" : edgeOutside.mac,
+        senderIp: dice.pick([...edgeOutside.gateways4, ...edgeOutside.gateways4, "192.0.2.9", "203.0.113.9"]),
+        targetMac: "00:00:00:00:00:00",
+        targetIp: dice.pick([...here.filter((address) => !isV6(address)), "198.51.100.254", "192.0.2.9"]),
+      }),
+    )
+  const source = dice.pick([...edgeOutside.gateways6, "2001:db8:99::2"])
+  const solicited = dice.oneIn(2)
+  const target = solicited ? dice.pick(here.filter(isV6)) : source
+  const ends: Ends = {
+    source: solicited && dice.oneIn(6) ? "::" : source,
+    destination: solicited ? "ff02::1:ff00:fe" : dice.pick(["ff02::1", "2001:db8:99::fe"]),
+  }
+  const message = solicited
+    ? ({
+        _tag: "NeighbourSolicitation",
+        target,
+        sourceMac: ends.source === "::" ? undefined : edgeOutside.mac,
+      } as const)
+    : ({
+        _tag: "NeighbourAdvertisement",
+        target,
+        targetMac: dice.oneIn(5) ? undefined : edgeOutside.mac,
+        router: true,
+        solicited: dice.oneIn(2),
+        override: dice.oneIn(2),
+      } as const)
+  return send(
+    multicastMac(ends.destination),
+    0x86dd,
+    ip(ends, 58, encodeNeighbour(ends, message), { ttl: dice.oneIn(12) ? 64 : 255 }),
+  )
+}
+
+/** Through an edge, or to it, from both its sides. */
+const atEdge = (s: Situation): ReadonlyArray<Command> => {
+  const { dice, plan } = s
+  const edge = dice.maybe(plan.edges)
+  if (edge === undefined) return []
+  if (dice.oneIn(4)) return [neighbourOutside(s, edge)]
+  const inside = [
+    ...reachable(plan).map(({ address }) => address),
+    ...peers.map(([address]) => address),
+    ...plan.neighbours.map(({ ip: address }) => String(address)),
+  ]
+  const away = [...outside, ...edgeOutside.own4.map(bare), ...edgeOutside.own6.map(bare)]
+  const fromInside = dice.oneIn(2)
+  const source = dice.pick(fromInside ? (dice.oneIn(10) ? outside : inside) : outside)
+  const destination = dice.maybe(
+    (fromInside ? away : dice.oneIn(8) ? away : inside).filter((address) => isV6(address) === isV6(source)),
+  )
+  if (destination === undefined) return []
+  const ends: Ends = { source, destination }
+  const range = dice.maybe(plan.neighbours.filter(({ ip: address }) => address === destination))
+  const packet =
+    range !== undefined && dice.oneIn(2)
+      ? toPort(s, ends, [Number(range["minPort"]), Number(range["maxPort"]) - 1])
+      : opening(s, ends)
+  const whole = dice.oneIn(10) ? pieces(s, packet) : [packet]
+  return whole.map((piece) =>
+    fromInside ? fromUnderlay(dice.pick(remotes), edge.underlay, piece) : fromOutside(s, edge, piece),
+  )
+}
+
+const bare = (prefix: string): string => prefix.split("/")[0] ?? prefix
+
+/** Many flows of one VM to one server: what is counted by flows has an end. */
+const crowd = (s: Situation): ReadonlyArray<Command> => {
+  const { dice, plan } = s
+  const limited = plan.vms.filter(
+    ({ id, spec }) =>
+      "flowRate" in spec ||
+      "flowLimit" in spec ||
+      plan.endpoints.some(({ kind, owner }) => kind === "nat" && owner === id),
+  )
+  const vm = dice.maybe(limited)
+  const source = dice.maybe([vm?.ipv4, vm?.ipv6].filter((address) => address !== undefined))
+  if (vm === undefined || source === undefined) return []
+  const destination = isV6(source) ? dice.pick(["64:ff9b::c633:6401", outside[3]]) : outside[0]
+  const ends: Ends = { source, destination }
+  const first = dice.pick([0, 1000, 1000, 65_530])
+  // To one place from everywhere, or to several, which may share a port.
+  const spread = dice.oneIn(3)
+  return Array.from({ length: 6 }, (_, i) =>
+    fromVm(
+      vm,
+      ip(ends, 17, udp(ends, (first + i) & 0xffff, spread ? 53 + i : 53, data(dice, 20)), {
+        dontFragment: true,
+      }),
+      dice,
+    ),
+  )
 }
 
 /** Routes elsewhere lead an address to the underlay address of whoever has it. */
@@ -785,19 +906,23 @@ const bulk = (s: Situation, vm: Vm): Command => {
     source,
     destination: isV6(source) ? outside[3] : s.dice.pick([outside[0], peers[0]?.[0] ?? outside[0]]),
   }
+  // As long as may be, so that a rate of a megabit ends.
   const length = s.mtu - (isV6(source) ? 48 : 28)
   return fromVm(vm, ip(ends, 17, udp(ends, 40000, 53, new Uint8Array(length))), s.dice)
 }
 
+const isMetered = ({ spec }: Vm): boolean => "totalRate" in spec || "publicRate" in spec
+
 /** Many of one kind: what is counted by the second has an end. */
 const flood = (s: Situation): ReadonlyArray<Command> => {
-  const metered = s.plan.vms.filter(({ spec }) => "totalRate" in spec || "publicRate" in spec)
+  const metered = s.plan.vms.filter(isMetered)
   const vm = s.dice.maybe(metered)
   const one =
-    vm !== undefined && s.dice.oneIn(2) ? [bulk(s, vm)] : s.dice.oneIn(2) ? service(s) : s.sent.slice(-1)
+    vm !== undefined && !s.dice.oneIn(4) ? [bulk(s, vm)] : s.dice.oneIn(2) ? service(s) : s.sent.slice(-1)
   const [first] = one
   if (first === undefined || first._tag === "Apply" || first._tag === "Advance") return []
-  return Array.from({ length: s.dice.pick([20, 110]) }, () => first)
+  const few = s.mtu > 2000 ? 20 : 110
+  return Array.from({ length: one.length === 1 && vm !== undefined ? few : 110 }, () => first)
 }
 
 const onwards = (s: Situation, said: Command): ReadonlyArray<Command> => {
@@ -828,7 +953,9 @@ export const traffic = (s: Situation): ReadonlyArray<Command> => {
     [6, "service"],
     [6, "damage"],
     [1, "other"],
-    [dice.oneIn(20) ? 3 : 0, "flood"],
+    [s.plan.vms.some(isMetered) ? (dice.oneIn(4) ? 4 : 0) : dice.oneIn(12) ? 4 : 0, "flood"],
+    [2, "crowd"],
+    [s.plan.edges.length > 0 ? 24 : 0, "edge"],
     [2, "replay"],
   ] as const)
   switch (kind) {
@@ -857,6 +984,10 @@ export const traffic = (s: Situation): ReadonlyArray<Command> => {
       return other(s)
     case "flood":
       return flood(s)
+    case "crowd":
+      return crowd(s)
+    case "edge":
+      return atEdge(s)
     case "replay":
       return said === undefined ? [] : [said]
   }

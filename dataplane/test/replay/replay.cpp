@@ -11,6 +11,7 @@
  *   'A' ferrite.dataplane.v1.ApplyRequest
  *   'F' length of a port's name (8 bits), the name, a frame that its VM sends
  *   'P' as F, with its TCP or UDP checksum left to the receiver (checksum offload)
+ *   'S' as P, with 16 bits between name and frame: and a TCP packet to be cut into pieces of so much data
  *   'U' an outer IPv6 packet that arrives at the uplink
  *   'T' milliseconds (32 bits, big-endian) that pass, with all that the engine does from time to time
  *   'C' nothing
@@ -167,16 +168,19 @@ public:
 		return response.SerializeAsString();
 	}
 
-	void frame(const std::string &command, bool partial)
+	void frame(const std::string &command)
 	{
 		std::size_t length = command.size() > 1 ? static_cast<unsigned char>(command[1]) : 255;
 
-		if (command.size() < 2 + length || length == 0)
+		std::size_t from = 2 + length + (command[0] == 'S' ? 2 : 0);
+
+		if (command.size() < from || length == 0)
 			refuse("a frame without a port");
-		send(command.substr(2, length), command, 2 + length, partial);
+		std::uint32_t segment = command[0] == 'S' ? number(command.data() + from - 4) & 0xffff : 0;
+		send(command.substr(2, length), command, from, command[0] != 'F', static_cast<std::uint16_t>(segment));
 	}
 
-	void packet(const std::string &command) { send("", command, 1, false); }
+	void packet(const std::string &command) { send("", command, 1, false, 0); }
 
 	void advance(const std::string &command)
 	{
@@ -224,10 +228,10 @@ private:
 			refuse(std::string("cannot join ") + device);
 	}
 
-	void send(const std::string &port, const std::string &command, std::size_t from, bool partial)
+	void send(const std::string &port, const std::string &command, std::size_t from, bool partial, std::uint16_t segment)
 	{
 		if (!rings_send(engine, port.c_str(), command.data() + from,
-				static_cast<std::uint32_t>(command.size() - from), partial))
+				static_cast<std::uint32_t>(command.size() - from), partial, segment))
 			refuse("no port \"" + port + "\" takes a packet");
 	}
 
@@ -273,7 +277,8 @@ std::string obey(World *&world, const std::string &command)
 		return world->apply(command.substr(1));
 	case 'F':
 	case 'P':
-		world->frame(command, command[0] == 'P');
+	case 'S':
+		world->frame(command);
 		return {};
 	case 'U':
 		world->packet(command);

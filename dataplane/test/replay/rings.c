@@ -1,5 +1,7 @@
 #include "rings.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "packet/checksum.h"
@@ -90,25 +92,38 @@ static uint32_t checksum_place(const uint8_t *ip, uint32_t length, uint32_t *l4,
 	return checksum_fold(checksum_add(*pseudo, ip + *l4, end - *l4)) == 0xffff ? place : 0;
 }
 
-bool rings_send(struct ferrite_engine *engine, const char *name, const void *data, uint32_t length, bool partial)
+/* Marks of a packet of which the last part of sending is left to the receiver. */
+static struct offload left_over(uint8_t *ip, uint32_t length, uint16_t segment)
+{
+	uint32_t l4, place;
+	uint64_t pseudo;
+	if ((place = checksum_place(ip, length, &l4, &pseudo)) == 0)
+		return (struct offload){0};
+	struct offload offload = {.needs_checksum = 1, .checksum_start = (uint16_t)l4, .checksum_offset = (uint16_t)place};
+	uint16_t sum = checksum_fold(pseudo);
+	memcpy(ip + l4 + place, &sum, sizeof sum);
+	if (segment > 0 && place == 16) {
+		offload.gso = ip[0] >> 4 == 4 ? GSO_TCP4 : GSO_TCP6;
+		offload.gso_size = segment;
+		offload.header_length = (uint16_t)(l4 + (ip[l4 + 12] >> 4) * 4u);
+	}
+	return offload;
+}
+
+bool rings_send(struct ferrite_engine *engine, const char *name, const void *data, uint32_t length, bool partial,
+		uint16_t segment)
 {
 	static uint8_t copy[PACKET_ROOM];
 	for (unsigned i = 0; i < joined; i++) {
 		if (strcmp(far[i].name, name) != 0)
 			continue;
 		struct offload offload = {0};
-		uint32_t frame = far[i].uplink ? IPV6_LENGTH : ETHERNET_LENGTH, l4, place;
-		uint64_t pseudo;
+		uint32_t frame = far[i].uplink ? IPV6_LENGTH : ETHERNET_LENGTH;
 		if (length > sizeof copy)
 			return false;
 		memcpy(copy, data, length);
-		if (partial && length > frame &&
-		    (place = checksum_place(copy + frame, length - frame, &l4, &pseudo)) != 0) {
-			offload = (struct offload){.needs_checksum = 1, .checksum_start = (uint16_t)l4,
-						   .checksum_offset = (uint16_t)place};
-			uint16_t sum = checksum_fold(pseudo);
-			memcpy(copy + frame + l4 + place, &sum, sizeof sum);
-		}
+		if (partial && length > frame)
+			offload = left_over(copy + frame, length - frame, segment);
 		if (!ring_put(far[i].end, copy, length, &offload))
 			return false;
 		rings_settle(engine);
@@ -117,9 +132,26 @@ bool rings_send(struct ferrite_engine *engine, const char *name, const void *dat
 	return false;
 }
 
+/* A super-packet is TCP, of the family that its marks say, with headers as long as they say. */
+static void must_be_its_own(const uint8_t *ip, uint32_t length, const struct offload *offload)
+{
+	bool wide = ip[0] >> 4 == 6;
+	uint32_t l4 = wide ? IPV6_LENGTH : (ip[0] & 15u) * 4;
+	bool right = offload->gso == (wide ? GSO_TCP6 : GSO_TCP4) && offload->gso_size > 0 && offload->needs_checksum &&
+		length > l4 + 20 && (wide ? ip[6] : ip[9]) == PROTOCOL_TCP && offload->checksum_start == l4 &&
+		offload->header_length == l4 + (ip[l4 + 12] >> 4) * 4u;
+	if (right)
+		return;
+	(void)fprintf(stderr, "ferrite-replay: a packet of IPv%d with segmentation of kind %u, headers of %u bytes\n", wide ? 6 : 4,
+		      offload->gso, offload->header_length);
+	exit(2);
+}
+
 static void complete(uint8_t *data, uint32_t length, const struct packet *packet)
 {
 	const struct offload *offload = &packet->offload;
+	if (offload->gso != GSO_NONE)
+		must_be_its_own(data + packet->ip_offset, length - packet->ip_offset, offload);
 	if (!offload->needs_checksum)
 		return;
 	uint32_t start = (uint32_t)packet->ip_offset + offload->checksum_start;
