@@ -199,7 +199,7 @@ void engine_purge(struct ferrite_engine *engine, unsigned kind, uint32_t index)
 	struct purge purge = {.kind = kind, .index = index, .reason = kind == FLOW_FROM_VM ? FERRITE_FLOW_INTERFACE_GONE :
 							     kind == FLOW_FROM_BALANCER ? FERRITE_FLOW_TARGET_GONE :
 											  FERRITE_FLOW_TRANSLATION_GONE};
-	if (__atomic_load_n(&engine->flows.count, __ATOMIC_RELAXED) > 0)
+	if (flow_count(&engine->flows) > 0)
 		engine_run(engine, purge_step, &purge);
 }
 

@@ -88,7 +88,7 @@ int ferrite_flow_each(struct ferrite_engine *engine, const struct ferrite_flow_q
 	struct piece *piece = malloc(sizeof *piece);
 	if (piece == NULL)
 		return -ENOMEM;
-	for (uint32_t at = 0; at <= engine->flows.mask && engine->flows.count > 0; at += PIECE_BUCKETS) {
+	for (uint32_t at = 0; at <= engine->flows.mask && flow_count(&engine->flows) > 0; at += PIECE_BUCKETS) {
 		piece->query = query;
 		piece->at = at;
 		piece->count = 0;

@@ -154,6 +154,12 @@ void flow_sweep(struct flow_table *table, uint32_t buckets);
 void flow_purge(struct flow_table *table, uint32_t first, uint32_t buckets,
 		bool (*which)(const void *argument, const struct flow_entry *entry), const void *argument, unsigned reason);
 
+/* For any thread: how many there are about now. */
+static inline uint64_t flow_count(const struct flow_table *table)
+{
+	return __atomic_load_n(&table->count, __ATOMIC_RELAXED);
+}
+
 static inline uint32_t flow_context(unsigned kind, uint32_t index, uint8_t family, uint8_t protocol)
 {
 	return (family == 6 ? 1u << 31 : 0) | kind << 28 | index << 8 | protocol;
