@@ -45,7 +45,13 @@ static int make_device(struct vtap *vtap, char *error)
 		return port_error(error, errno, "cannot open /dev/net/tun: %s", strerror(errno));
 	struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
 	memcpy(request.ifr_name, port->device, strlen(port->device) + 1);
-	if (ioctl(fd, TUNSETIFF, &request) < 0) {
+	int made = ioctl(fd, TUNSETIFF, &request);
+	/* One of this name that was just closed lives until a standby has let go of it, too. */
+	for (unsigned i = 0; made < 0 && errno == EBUSY && error != NULL && port->engine->handover.ledger != NULL && i < 50; i++) {
+		(void)usleep(1000);
+		made = ioctl(fd, TUNSETIFF, &request);
+	}
+	if (made < 0) {
 		int code = errno;
 		close(fd);
 		return port_error(error, code, "cannot make TAP %s: %s", port->device, strerror(code));
