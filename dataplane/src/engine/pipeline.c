@@ -65,9 +65,8 @@ enum { AHEAD = 8 }; /* packets */
 static inline void fetch_packet(const struct rte_mbuf *buffer, int outer)
 {
 	rte_prefetch0(packet_data(buffer));
+	rte_prefetch0(packet_data(buffer) + (outer != 0 ? -outer : 64)); /* behind an outer header another line begins */
 	rte_prefetch0(packet_of(buffer));
-	if (outer != 0)
-		rte_prefetch0(packet_data(buffer) - outer);
 }
 
 /* The key that the other direction of a VM's flow will probably have, if a packet of it is its first. */
@@ -224,14 +223,7 @@ void pipeline_uplink(struct ferrite_engine *engine, struct port *port, struct rt
 	for (unsigned i = 0; i < count; i++) {
 		if (i + AHEAD < count)
 			fetch_packet(burst[i + AHEAD], 0);
-		const struct ipv6_header *outer = (const struct ipv6_header *)(const void *)packet_data(burst[i]);
-		if (burst[i]->data_len < IPV6_LENGTH)
-			continue;
-		rte_prefetch0(&engine->endpoints.places[endpoint_candidate(&engine->endpoints, outer->destination)]);
-		if (outer->destination[9] == ENDPOINT_INTERFACE) {
-			uint32_t index = underlay_index(outer->destination);
-			rte_prefetch0(&engine->interfaces[index < FERRITE_MAX_INTERFACES ? index : 0]);
-		}
+		decap_fetch(engine, burst[i]);
 	}
 	for (unsigned i = 0; i < count; i++) {
 		struct rte_mbuf *buffer = burst[i];

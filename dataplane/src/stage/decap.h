@@ -19,11 +19,11 @@ bool decap_refuse(struct ferrite_engine *engine, struct rte_mbuf *buffer, enum c
 /* Nobody has this outer destination. */
 bool decap_unknown(struct ferrite_engine *engine, struct rte_mbuf *buffer, const uint8_t destination[16]);
 
-/* The inner packet is classified: what its endpoint makes of it. */
+/* The inner packet is classified, and `packet->endpoint` the place where its endpoint is looked for first: what its endpoint makes of it. */
 static inline bool decap_arrive(struct ferrite_engine *engine, struct rte_mbuf *buffer, const uint8_t underlay[16])
 {
 	struct packet *packet = packet_of(buffer);
-	uint32_t place = endpoint_find(&engine->endpoints, underlay);
+	uint32_t place = endpoint_find_at(&engine->endpoints, packet->endpoint, underlay);
 	if (__builtin_expect(place == 0, 0))
 		return decap_unknown(engine, buffer, underlay);
 	const struct endpoint seen = endpoint_seen(&engine->endpoints, place), *endpoint = &seen;
@@ -46,7 +46,23 @@ static inline bool decap_arrive(struct ferrite_engine *engine, struct rte_mbuf *
 	return true;
 }
 
-/* True: classified, the flow can be looked for. False: it is dropped. */
+/* What `decap` will look at, on its way. */
+static inline void decap_fetch(const struct ferrite_engine *engine, struct rte_mbuf *buffer)
+{
+	struct packet *packet = packet_of(buffer);
+	const struct ipv6_header *outer = (const struct ipv6_header *)(const void *)packet_data(buffer);
+	packet->endpoint = 0;
+	if (buffer->data_len < IPV6_LENGTH)
+		return;
+	packet->endpoint = endpoint_candidate(&engine->endpoints, outer->destination);
+	rte_prefetch0(&engine->endpoints.places[packet->endpoint]);
+	if (outer->destination[9] == ENDPOINT_INTERFACE) {
+		uint32_t index = underlay_index(outer->destination);
+		rte_prefetch0(&engine->interfaces[index < FERRITE_MAX_INTERFACES ? index : 0]);
+	}
+}
+
+/* After `decap_fetch`. True: classified, the flow can be looked for. False: it is dropped. */
 static inline bool decap(struct ferrite_engine *engine, struct rte_mbuf *buffer)
 {
 	struct packet *packet = packet_of(buffer);
@@ -54,9 +70,7 @@ static inline bool decap(struct ferrite_engine *engine, struct rte_mbuf *buffer)
 	const uint8_t *inner = packet_data(buffer) + IPV6_LENGTH;
 	packet->interface = 0;
 	packet->sender = 0;
-	packet->endpoint = 0;
 	packet->passed = 0;
-	packet->family = 0;
 	/* Whole, and as long as all of its headers say: nearly every packet. */
 	if (__builtin_expect(buffer->data_len >= IPV6_LENGTH + IPV4_LENGTH && outer->version_class_label[0] >> 4 == 6 &&
 			     IPV6_LENGTH + (uint32_t)load16(outer->payload_length) == buffer->pkt_len &&

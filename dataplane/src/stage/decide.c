@@ -46,6 +46,7 @@ bool decap_plain(struct ferrite_engine *engine, struct rte_mbuf *buffer)
 	struct packet *packet = packet_of(buffer);
 	const uint8_t *destination = packet_data(buffer) + 24;
 	uint32_t index = underlay_index(destination);
+	packet->endpoint = 0;
 	packet->ip_offset = 0;
 	if (index >= engine->service_count || !equal16(engine->services[index].underlay, destination) ||
 	    !classify_ip(buffer, 0))
@@ -144,7 +145,7 @@ bool too_big(struct ferrite_engine *engine, struct port *port, struct interface 
 static void send_back(struct ferrite_engine *engine, const struct arrival *from, struct rte_mbuf *buffer, uint32_t place)
 {
 	struct packet *packet = packet_of(buffer);
-	packet->ip_length = (uint16_t)(buffer->pkt_len - packet->ip_offset);
+	(void)classify_ip(buffer, packet->ip_offset); /* no more what it answers */
 	COUNT(engine, stage_answer, 1);
 	if (from->home != NULL)
 		deliver(engine, from->home, buffer, packet->family);

@@ -111,6 +111,11 @@ static inline uint32_t endpoint_candidate(const struct endpoint_table *table, co
 	return __atomic_load_n(&table->heads[endpoint_head(address)], __ATOMIC_ACQUIRE);
 }
 
+static inline bool endpoint_is(const struct endpoint *endpoint, const uint8_t address[16])
+{
+	return __atomic_load_n(&endpoint->kind, __ATOMIC_ACQUIRE) != ENDPOINT_NONE && equal16(endpoint->underlay, address);
+}
+
 /* The place of the endpoint that has this underlay address; 0: none (any more). */
 static inline uint32_t endpoint_find(const struct endpoint_table *table, const uint8_t address[16])
 {
@@ -118,11 +123,18 @@ static inline uint32_t endpoint_find(const struct endpoint_table *table, const u
 	uint32_t place = endpoint_candidate(table, address);
 	while (place != 0) {
 		const struct endpoint *endpoint = &table->places[place];
-		if (__atomic_load_n(&endpoint->kind, __ATOMIC_ACQUIRE) != ENDPOINT_NONE && equal16(endpoint->underlay, address))
+		if (endpoint_is(endpoint, address))
 			return place;
 		place = ours ? 0 : __atomic_load_n(&endpoint->next, __ATOMIC_ACQUIRE);
 	}
 	return 0;
+}
+
+/* The same, where `candidate` is the place that was fetched ahead. */
+static inline uint32_t endpoint_find_at(const struct endpoint_table *table, uint32_t candidate, const uint8_t address[16])
+{
+	return __builtin_expect(candidate != 0 && endpoint_is(&table->places[candidate], address), 1) ?
+		candidate : endpoint_find(table, address);
 }
 
 /* What stands at a place, read once: it may be withdrawn at any moment, and must then be nothing, never half of it. Without
