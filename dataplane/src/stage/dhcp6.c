@@ -147,18 +147,16 @@ static uint8_t *put_boot(uint8_t *at, const struct dhcp6_lease *lease, const str
 	return length > 0 && (size_t)length < sizeof url ? put(at, OPTION_BOOT_FILE_URL, url, (size_t)length) : at;
 }
 
-/* Which messages must, may and must not name a server (RFC 8415 section 16), and whether it is us. */
+/* A message that names another server is not for us. One that ought to name a server or its client and does not is taken all
+ * the same (RFC 8415 section 16 would have it left alone): nobody else is on this link, and loaders are careless. */
 static bool addressed(const struct dhcp6_lease *lease, uint8_t type, const struct request *request)
 {
-	bool ours = request->server != NULL && request->server_length == sizeof lease->server &&
-		memcmp(request->server, lease->server, sizeof lease->server) == 0;
+	bool ours = request->server == NULL || (request->server_length == sizeof lease->server &&
+		memcmp(request->server, lease->server, sizeof lease->server) == 0);
 	switch (type) {
-	case REQUEST: case RENEW: case RELEASE: case DECLINE:
-		return ours && request->client != NULL;
-	case SOLICIT: case CONFIRM: case REBIND:
-		return request->server == NULL && request->client != NULL;
+	case SOLICIT: case REQUEST: case CONFIRM: case RENEW: case REBIND: case RELEASE: case DECLINE:
 	case INFORMATION_REQUEST:
-		return request->server == NULL || ours;
+		return ours;
 	default:
 		return false;
 	}

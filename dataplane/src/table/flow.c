@@ -20,7 +20,7 @@ static void set_up(struct flow_table *table, uint32_t capacity, uint32_t owners,
 	table->mask = buckets_of(capacity) - 1;
 	table->seed = seed;
 	table->limits[FLOW_BRIEF] = timeout * 1000;
-	table->limits[FLOW_BOTH] = FLOW_BOTH_SECONDS * 1000;
+	table->limits[FLOW_BOTH] = FLOW_BOTH_TIMES * table->limits[FLOW_BRIEF];
 	table->limits[FLOW_ESTABLISHED] = FLOW_ESTABLISHED_SECONDS * 1000;
 	table->owner_count = owners;
 }

@@ -25,7 +25,7 @@
 enum {
 	FLOW_CAPACITY = 1 << 20, /* entries */
 	FLOW_TIMEOUT_SECONDS = 30,
-	FLOW_BOTH_SECONDS = 180,
+	FLOW_BOTH_TIMES = 6, /* as long as T lives what was seen in both directions */
 	FLOW_ESTABLISHED_SECONDS = 86400,
 	FLOW_SWEEP_MS = 2000, /* within which the whole table is looked at */
 

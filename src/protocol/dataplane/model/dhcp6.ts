@@ -163,31 +163,24 @@ const associationCodes: ReadonlySet<number> = new Set([
   optionCodes.prefixDelegation,
 ])
 
-/** Which messages must, may and must not name a server, and whether that is us (RFC 8415 §16). */
-const addressed = (
-  type: number,
-  client: Bytes | undefined,
-  server: Bytes | undefined,
-  own: Bytes,
-): boolean => {
-  const m = messageTypes
-  const ours = server !== undefined && equal(server, own)
-  switch (type) {
-    case m.request:
-    case m.renew:
-    case m.release:
-    case m.decline:
-      return ours && client !== undefined
-    case m.solicit:
-    case m.confirm:
-    case m.rebind:
-      return server === undefined && client !== undefined
-    case m.informationRequest:
-      return server === undefined || ours
-    default:
-      return false
-  }
-}
+/** What a client may say. */
+const questions: ReadonlySet<number> = new Set([
+  messageTypes.solicit,
+  messageTypes.request,
+  messageTypes.confirm,
+  messageTypes.renew,
+  messageTypes.rebind,
+  messageTypes.release,
+  messageTypes.decline,
+  messageTypes.informationRequest,
+])
+
+/**
+ * A message that names another server is not for us. One that ought to name a server or its client and does not is
+ * taken all the same (RFC 8415 §16 would have it left alone): nobody else is on this link, and loaders are careless.
+ */
+const addressed = (type: number, server: Bytes | undefined, own: Bytes): boolean =>
+  questions.has(type) && (server === undefined || equal(server, own))
 
 /** The last of a kind counts. */
 const lastOption = (options: ReadonlyArray<Option>, code: number): Bytes | undefined =>
@@ -207,7 +200,7 @@ export const answerDhcp6 = (lease: Lease6, request: Dhcp6): Dhcp6 | undefined =>
     optionCodes.clientId,
   )
   const own = duid(lease.gatewayMac)
-  if (!addressed(type, client, lastOption(request.options, optionCodes.serverId), own)) return undefined
+  if (!addressed(type, lastOption(request.options, optionCodes.serverId), own)) return undefined
   const associations = request.options
     .filter((o) => associationCodes.has(o.code) && o.value.length >= headOf(o.code))
     .slice(0, maxAssociations)

@@ -12,7 +12,10 @@ import { nothing, type Rewrite } from "./translate.ts"
 import { tcpFlag, type Tuple } from "./tuple.ts"
 
 /** Seconds without a packet. */
-export const flowSeconds = { established: 86_400, seenBothWays: 180 } as const
+export const flowSeconds = { established: 86_400 } as const
+
+/** As long as the timeout lives what was seen in both directions. */
+const seenBothWaysTimes = 6
 
 /** Which of SYN, FIN, RST and ACK a direction has shown. */
 type Shown = number
@@ -113,7 +116,7 @@ const isEstablished = (flow: Flow): boolean =>
 export const lifetime = (flow: Flow, timeout: number): number => {
   if (flow.original.protocol === protocols.tcp)
     return (isEstablished(flow) && !hasEnded(flow) ? flowSeconds.established : timeout) * 1_000
-  return (flow.replied ? flowSeconds.seenBothWays : timeout) * 1_000
+  return (flow.replied ? seenBothWaysTimes * timeout : timeout) * 1_000
 }
 
 export const flowsOf = (flows: Flows, owner: string): number => find(flows.owned, owner) ?? 0

@@ -33,6 +33,7 @@ export const runPackages: ReadonlyArray<string> = [
 
 /** What the real ring of the tests uses beyond that; QEMU for a real VM behind a vhost-user port. */
 export const testPackages: ReadonlyArray<string> = [
+  "curl",
   "ethtool",
   "python3",
   "python3-scapy",
