@@ -1,6 +1,7 @@
 #include "stage/act.h"
 
 #include "packet/nat64.h"
+#include "stage/classify.h"
 #include "stage/plan.h"
 
 static const uint8_t NAT64_PREFIX[12] = {0, 0x64, 0xff, 0x9b};
@@ -79,6 +80,11 @@ bool act_translate(struct ferrite_engine *engine, struct rte_mbuf *buffer, const
 	}
 	settle(buffer, &tuple);
 	return true;
+}
+
+void act_anew(struct rte_mbuf *buffer)
+{
+	(void)classify_ip(buffer, packet_of(buffer)->ip_offset);
 }
 
 void act_plain(struct ferrite_engine *engine, struct rte_mbuf *buffer)

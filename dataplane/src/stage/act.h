@@ -20,6 +20,8 @@ struct tally {
 bool act_translate(struct ferrite_engine *engine, struct rte_mbuf *buffer, const struct flow_entry *entry);
 /* On to the endpoint of this host with this address: after what is in hand (engine/pipeline.c). */
 void act_near(struct ferrite_engine *engine, struct rte_mbuf *buffer, const uint8_t address[16]);
+/* What the packet says of itself after its translation, for the next endpoint. */
+void act_anew(struct rte_mbuf *buffer);
 /* To a virtual service. */
 void act_plain(struct ferrite_engine *engine, struct rte_mbuf *buffer);
 
@@ -109,6 +111,8 @@ static inline void act(struct ferrite_engine *engine, struct interface *sender, 
 		memcpy(hop, entry->hop, 16);
 		break;
 	case FLOW_NEAR:
+		if (entry->translate != 0)
+			act_anew(buffer);
 		act_near(engine, buffer, entry->hop);
 		return;
 	default:
