@@ -35,6 +35,44 @@ void underlay_free(struct underlay *underlay)
 	underlay->neighbours = -1;
 }
 
+void underlay_save(const struct underlay *underlay, struct underlay_memory *memory)
+{
+	memory->heard = underlay->heard;
+	memory->kernel_knows = underlay->kernel_knows;
+	memcpy(memory->heard_mac, underlay->heard_mac, 6);
+	memcpy(memory->kernel_mac, underlay->kernel_mac, 6);
+	memory->count = 0;
+	for (unsigned i = 0; i < LINK_ENTRIES; i++) {
+		const struct link_entry *entry = &underlay->table.entries[i];
+		if (!entry->used || !entry->known)
+			continue;
+		memcpy(memory->entries[memory->count].key, entry->key, 8);
+		memcpy(memory->entries[memory->count].target, entry->target, 16);
+		memcpy(memory->entries[memory->count++].mac, entry->mac, 6);
+	}
+}
+
+void underlay_load(struct underlay *underlay, const struct underlay_memory *memory)
+{
+	uint64_t now = underlay->port->engine->now_ms;
+	if (memory->heard) {
+		underlay->heard = true;
+		memcpy(underlay->heard_mac, memory->heard_mac, 6);
+	}
+	if (memory->kernel_knows && underlay->neighbours >= 0) {
+		underlay->kernel_knows = true;
+		memcpy(underlay->kernel_mac, memory->kernel_mac, 6);
+	}
+	for (uint32_t i = 0; i < memory->count && i < LEDGER_NEIGHBOURS; i++) {
+		struct link_entry *entry = link_find(&underlay->table, memory->entries[i].target, now);
+		if (entry == NULL || entry->known)
+			continue;
+		entry->known = true; /* and confirmed with its first use */
+		entry->used_ms = now;
+		memcpy(entry->mac, memory->entries[i].mac, 6);
+	}
+}
+
 void underlay_header(const struct underlay *underlay, uint8_t header[14], const uint8_t mac[6])
 {
 	memcpy(header, mac, 6);
