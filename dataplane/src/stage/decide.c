@@ -110,7 +110,8 @@ static void reply(struct ferrite_engine *engine, struct interface *interface, st
 		DROP(engine, drop_service_rate, buffer);
 		return;
 	}
-	if (buffer->nb_segs == 1 && answer(engine, interface, buffer)) {
+	/* An echo may be as long as the MTU; nothing else that is asked here is. */
+	if ((buffer->nb_segs == 1 || kind == SERVICES_ECHO) && answer(engine, interface, buffer)) {
 		STEP(engine, .stage = FERRITE_STEP_SERVICE, .interface = interface->index, .name = counter_name(stage));
 		emit(engine, interface->port, buffer);
 	} else {

@@ -1,10 +1,21 @@
 /* The gateway answers echo, and tells a sender whose packet is too long for the path. */
+#include "packet/segments.h"
 #include "stage/service.h"
 
 static void swap_macs(uint8_t *data, const struct interface *interface)
 {
 	memcpy(data, data + 6, 6);
 	memcpy(data + 6, interface->port->mac, 6);
+}
+
+/* The sum over all that was asked with, which may lie in several segments. */
+static void echo_finish(struct rte_mbuf *buffer, struct icmp_header *icmp, uint32_t length, uint64_t sum)
+{
+	struct packet *packet = packet_of(buffer);
+	(void)checksum_segments(buffer, packet->l4_offset, length, &sum);
+	checksum_put(icmp->checksum, sum);
+	packet_no_offload(packet);
+	packet->ip_offset = ETHERNET_LENGTH;
 }
 
 bool service_echo4(struct ferrite_engine *engine, struct interface *interface, struct rte_mbuf *buffer)
@@ -24,8 +35,7 @@ bool service_echo4(struct ferrite_engine *engine, struct interface *interface, s
 	checksum_ipv4(ip, header);
 	icmp->type = 0;
 	memset(icmp->checksum, 0, 2);
-	checksum_put(icmp->checksum, checksum_add(0, icmp, length));
-	service_finish(buffer, ETHERNET_LENGTH + (uint32_t)packet->ip_length);
+	echo_finish(buffer, icmp, length, 0);
 	COUNT(engine, stage_echo, 1);
 	return true;
 }
@@ -47,8 +57,7 @@ bool service_echo6(struct ferrite_engine *engine, struct interface *interface, s
 	ip->hop_limit = 64;
 	icmp->type = 129;
 	memset(icmp->checksum, 0, 2);
-	checksum_put(icmp->checksum, checksum_add(checksum_pseudo6(ip, PROTOCOL_ICMPV6, length), icmp, length));
-	service_finish(buffer, ETHERNET_LENGTH + (uint32_t)packet->ip_length);
+	echo_finish(buffer, icmp, length, checksum_pseudo6(ip, PROTOCOL_ICMPV6, length));
 	COUNT(engine, stage_echo, 1);
 	return true;
 }

@@ -31,8 +31,8 @@ import {
   ownPrefixes,
   removeRoute,
   takeIndex,
-  underlayAddressOf,
 } from "./tables.ts"
+import { underlayAddressOf } from "./underlay.ts"
 import { endFlow } from "./turn.ts"
 import { releaseVni } from "./vni.ts"
 

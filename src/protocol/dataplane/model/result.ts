@@ -2,16 +2,8 @@
 import { type OperationResult, statusCodes } from "../Dataplane.ts"
 import { bytesOf, format, isZero, parseAddress, parseIpv6 } from "./address.ts"
 import { find } from "./find.ts"
-import {
-  type Endpoint,
-  giveIndex,
-  isOwnPrefix,
-  limits,
-  type ModelState,
-  takeIndex,
-  underlayAddressOf,
-  type UnderlayType,
-} from "./tables.ts"
+import { type Endpoint, giveIndex, limits, type ModelState, takeIndex } from "./tables.ts"
+import { isOwnPrefix, underlayAddressOf, type UnderlayType } from "./underlay.ts"
 import { HashMap } from "effect"
 
 export interface Step {

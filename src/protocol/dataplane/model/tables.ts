@@ -15,13 +15,14 @@ import type {
   NeighborNatSpec,
 } from "../Dataplane.ts"
 import { bytesOf, type Family, format, mask, type Prefix } from "./address.ts"
-import { type Bytes, concat, fnv1a64, fromAscii, put16 } from "./bytes.ts"
+import { type Bytes, fnv1a64, fromAscii } from "./bytes.ts"
 import { find } from "./find.ts"
 import { type Firewall } from "./firewall.ts"
 import { type Flows, noFlows } from "./flow.ts"
 import { type Fragments, noFragments } from "./fragments.ts"
 import { type NatTable, noMappings } from "./nat.ts"
 import type { Bucket } from "./rate.ts"
+import { serviceAddress, type UnderlayType } from "./underlay.ts"
 
 export { find } from "./find.ts"
 
@@ -249,18 +250,6 @@ export interface ModelState {
   readonly errorTimes: HashMap.HashMap<string, number>
 }
 
-/** Byte 9 of an underlay address. */
-export const underlayTypes = {
-  interface: 1,
-  vip: 2,
-  nat: 3,
-  balancer: 4,
-  balancerPrefix: 5,
-  aliasPrefix: 6,
-  edge: 7,
-} as const
-export type UnderlayType = keyof typeof underlayTypes
-
 const unused: Indices = { next: 1, released: undefined, generations: HashMap.empty() }
 
 export const initial = (config: ModelConfig): ModelState => {
@@ -383,45 +372,4 @@ export const ownPrefixes = (spec: InterfaceSpec): ReadonlyArray<Prefix> => [
 export const gatewayMacOf = (device: string): string => {
   const hash = fnv1a64(fromAscii(device)).toString(16).padStart(16, "0")
   return `02:${hash.slice(0, 2)}:${hash.slice(2, 4)}:${hash.slice(4, 6)}:${hash.slice(6, 8)}:${hash.slice(8, 10)}`
-}
-
-const upperHalf = (config: ModelConfig): Uint8Array =>
-  bytesOf(config.underlayPrefix.split("/")[0] ?? "::").subarray(0, 8)
-
-/**
- * Bytes 0-7 the host's prefix, then 0xd0, the type, 0 (ours), 16 bits of generation, 24 bits of index. The generation
- * starts at another value in every process, so a route that outlived a restart hits nobody.
- */
-export const underlayAddressOf = (
-  config: ModelConfig,
-  index: number,
-  generation: number,
-  type: UnderlayType = "interface",
-): string => {
-  const start = Number(fnv1a64(fromAscii(config.uuid)) & 0xffffn)
-  const value = (start + generation) & 0xffff
-  return format(
-    concat(upperHalf(config), [0xd0, underlayTypes[type], 0], put16(value), [
-      index >>> 16,
-      (index >>> 8) & 0xff,
-      index & 0xff,
-    ]),
-  )
-}
-
-/** Of a virtual service: its source outside. */
-const serviceAddress = (config: ModelConfig, service: number): string =>
-  format(concat(upperHalf(config), [0xd0, 0xff, 0x40, 0, 0, 0], put16(service)))
-
-export const isOwnPrefix = (state: ModelState, address: string): boolean => {
-  const own = upperHalf(state.config)
-  const bytes = bytesOf(address)
-  return bytes.length === 16 && own.every((byte, i) => byte === bytes[i])
-}
-
-/** An address that this host has given out at some time, or could have. */
-export const isOurs = (state: ModelState, address: string): boolean => {
-  const bytes = bytesOf(address)
-  const type = bytes[9] ?? 0
-  return isOwnPrefix(state, address) && bytes[8] === 0xd0 && type >= 1 && type <= 7 && bytes[10] === 0
 }
