@@ -286,7 +286,7 @@ describe.skipIf(missing !== undefined)("ferrite.dataplane.v1", () => {
       { case: "deleteInterface", value: "vm-1" },
     ])
     assert.strictEqual(gone.digest, 0n)
-    assert.deepStrictEqual((await stream.send(4n, [{ case: "deleteEdge", value: "e" }])).results[0].code, 12)
+    assert.deepStrictEqual((await stream.send(4n, [{ case: "deleteEdge", value: "e" }])).results[0].code, 201)
     stream.end()
   })
 
