@@ -46,7 +46,7 @@ static enum control_status check(struct control *control, const struct control_r
 enum control_status control_route_put(struct control *control, const struct control_route *route, bool replace)
 {
 	struct ferrite_route wanted = {
-		.key = route->key, .next_hop = route->next_hop, .next_hop_vni = route->next_hop_vni};
+		.key = route->key, .next_hop = route->next_hop, .next_hop_vni = route->next_hop_vni % CONTROL_VNI_LIMIT /* 24 bits, as VNIs are */};
 	struct control_route_record *record = NULL;
 	struct ferrite_hop *hops;
 	enum control_status status;
